@@ -1,0 +1,3 @@
+module github.com/upshift-go/upshift
+
+go 1.26

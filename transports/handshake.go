@@ -1,0 +1,101 @@
+package transports
+
+import (
+	"iter"
+	"net/textproto"
+	"strings"
+	"time"
+)
+
+// A Handshake is what is known of a session from the request that opened it.
+// It is a copy: nothing in it belongs to an HTTP server.
+type Handshake struct {
+	// SessionID is the session that the request names: empty for a request
+	// that opens one. It never appears in the handshake of a session.
+	SessionID string
+	// Header holds the request header fields.
+	Header Header
+	// Query holds the query parameters, those of the protocol included.
+	Query Query
+	// Path is the request path.
+	Path string
+	// RemoteAddr is the address of the TCP peer as "host:port".
+	RemoteAddr string
+	// Secure reports whether the request came over TLS.
+	Secure bool
+	// Time is when the request came.
+	Time time.Time
+}
+
+// HandshakeOf copies what a Handshake holds from an exchange.
+func HandshakeOf(ex Exchange) Handshake {
+	var header strings.Builder
+	for name, value := range ex.Headers() {
+		header.WriteString(name)
+		header.WriteByte(':')
+		header.WriteString(value)
+		header.WriteByte('\n')
+	}
+	query := ex.Query()
+	return Handshake{
+		SessionID:  query.Get("sid"),
+		Header:     Header{fields: header.String()},
+		Query:      query,
+		Path:       ex.Path(),
+		RemoteAddr: ex.RemoteAddr(),
+		Secure:     ex.Secure(),
+		Time:       time.Now(),
+	}
+}
+
+// A Header holds the header fields of a request, compactly: a server keeps
+// one for each session. It is immutable and safe for concurrent use.
+type Header struct {
+	fields string // "name:value\n" for each field, in the order they came
+}
+
+// NewHeader makes a Header of name, value pairs.
+func NewHeader(pairs ...string) Header {
+	var b strings.Builder
+	for i := 0; i+1 < len(pairs); i += 2 {
+		b.WriteString(pairs[i])
+		b.WriteByte(':')
+		b.WriteString(pairs[i+1])
+		b.WriteByte('\n')
+	}
+	return Header{fields: b.String()}
+}
+
+// Get returns the first value of the named field, or "". The name is
+// case-insensitive.
+func (h Header) Get(name string) string {
+	for n, v := range h.All() {
+		if strings.EqualFold(n, name) {
+			return v
+		}
+	}
+	return ""
+}
+
+// Values returns every value of the named field.
+func (h Header) Values(name string) []string {
+	var values []string
+	for n, v := range h.All() {
+		if strings.EqualFold(n, name) {
+			values = append(values, v)
+		}
+	}
+	return values
+}
+
+// All yields the fields in the order they came, names in canonical form.
+func (h Header) All() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for line := range strings.Lines(h.fields) {
+			name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
+			if !yield(textproto.CanonicalMIMEHeaderKey(name), value) {
+				return
+			}
+		}
+	}
+}
