@@ -23,6 +23,11 @@ type Features struct {
 	// UpgradeTarget: a session may move to this transport. The server
 	// advertises it to sessions that open on an upgradable one.
 	UpgradeTarget bool
+
+	// HTTPUpgrade: the transport is opened by an HTTP Upgrade request, as
+	// WebSocket is. Other requests for it are refused, and Upgrade requests
+	// for transports without it.
+	HTTPUpgrade bool
 }
 
 // A Transport is a way to carry packets. It is shared by all sessions and

@@ -1,0 +1,192 @@
+package core
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/upshift-go/upshift/codec"
+	"github.com/upshift-go/upshift/core/session"
+	"github.com/upshift-go/upshift/transports"
+)
+
+// A connection is one session seen from above: it decodes what arrives and
+// hands it to the sockets of its namespaces.
+type connection struct {
+	server  *Server
+	session *session.Session
+	decoder codec.Decoder // used by the reader only
+
+	mu      sync.Mutex // guards what follows
+	sockets []*Socket  // joining and connected; few, so a list beats a map
+	parted  []string   // namespaces whose socket the server disconnected
+	timer   *time.Timer
+	closed  *CloseError
+}
+
+var _ session.Receiver = (*connection)(nil)
+
+// Opened implements session.Handler.
+func (srv *Server) Opened(s *session.Session) session.Receiver {
+	c := &connection{server: srv, session: s, decoder: srv.options.Codec.NewDecoder()}
+	c.timer = time.AfterFunc(srv.options.ConnectTimeout, func() {
+		s.Close(&CloseError{Reason: ForcedServerClose, Err: errConnectTimeout})
+	})
+	return c
+}
+
+var (
+	errConnectTimeout = errors.New("no namespace joined in time")
+	errWrongState     = errors.New("packet not allowed in this state")
+)
+
+// Message implements session.Receiver.
+func (c *connection) Message(p transports.Packet) {
+	r, complete, err := c.decoder.Decode(codec.Frame{Binary: p.Binary, Data: p.Data})
+	if err == nil && complete {
+		err = c.route(&r)
+	}
+	if err != nil {
+		// The reference calls it a forced close, whatever was wrong.
+		c.session.Close(&CloseError{Reason: ForcedClose, Err: err})
+	}
+}
+
+// route hands a packet to its socket. An error is a violation of the protocol.
+func (c *connection) route(r *codec.Received) error {
+	s, err := c.find(r)
+	if err != nil || s == nil {
+		return err
+	}
+	switch r.Type {
+	case codec.Event:
+		s.enqueue(r)
+	case codec.Ack:
+		s.resolve(r)
+	case codec.Disconnect:
+		if s.end(&CloseError{Reason: ClientDisconnect}, inOrder) {
+			c.remove(s)
+		}
+	case codec.Connect, codec.ConnectError: // find has dealt with them
+	}
+	return nil
+}
+
+// find returns the connected socket that a packet is for, or nil if there is
+// nothing to do with it any more. A packet that asks to join is dealt with
+// here.
+func (c *connection) find(r *codec.Received) (*Socket, error) {
+	c.mu.Lock()
+	i := slices.IndexFunc(c.sockets, func(s *Socket) bool { return s.namespace.name == r.Namespace })
+	var s *Socket
+	if i >= 0 {
+		s = c.sockets[i]
+	}
+	parted := slices.Contains(c.parted, r.Namespace)
+	c.mu.Unlock()
+	switch {
+	case r.Type == codec.Connect && s == nil:
+		return nil, c.join(r)
+	case r.Type == codec.Connect, r.Type == codec.ConnectError:
+		return nil, errWrongState
+	case s == nil && parted:
+		// Sent before the client knew that it had been disconnected. It
+		// must not cost it its other namespaces.
+		return nil, nil
+	case s == nil || !s.accepting():
+		return nil, errWrongState
+	}
+	return s, nil
+}
+
+// accepting reports whether the client may send packets to the socket.
+func (s *Socket) accepting() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.queue.stage != joining || s.queue.cause != nil
+}
+
+// join starts a socket in the namespace that the client asks for.
+func (c *connection) join(r *codec.Received) error {
+	n := c.server.namespace(r.Namespace)
+	if n == nil {
+		packets, err := c.server.encode(&codec.Packet{
+			Type: codec.ConnectError, Namespace: r.Namespace,
+			Data: map[string]string{"message": "Invalid namespace"},
+		})
+		if err != nil {
+			return err
+		}
+		defer packets.release()
+		_ = c.session.Send(packets.list...) // if the session is gone there is nobody to tell
+		return nil
+	}
+	s := &Socket{id: newID(), namespace: n, conn: c, auth: r.Data}
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	c.mu.Lock()
+	if c.closed != nil {
+		c.mu.Unlock()
+		s.cancel(c.closed)
+		return nil
+	}
+	c.sockets = append(c.sockets, s)
+	c.parted = slices.DeleteFunc(c.parted, func(name string) bool { return name == n.name })
+	c.mu.Unlock()
+	s.mu.Lock()
+	run := s.queue.start()
+	s.mu.Unlock()
+	if run {
+		c.server.workers.Go(s.work)
+	}
+	return nil
+}
+
+// joined stops the connect timer, for good.
+func (c *connection) joined() { c.timer.Stop() }
+
+// remove forgets a socket that has ended.
+func (c *connection) remove(s *Socket) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sockets = slices.DeleteFunc(c.sockets, func(other *Socket) bool { return other == s })
+}
+
+// left forgets a socket that the server has disconnected, and remembers its
+// namespace: what the client sends there was sent before it knew.
+func (c *connection) left(s *Socket) {
+	c.remove(s)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !slices.Contains(c.parted, s.namespace.name) {
+		c.parted = append(c.parted, s.namespace.name) // bounded by the number of namespaces
+	}
+}
+
+// Closed implements session.Receiver.
+func (c *connection) Closed(cause *transports.CloseError) {
+	c.timer.Stop()
+	c.mu.Lock()
+	c.closed = cause
+	sockets := c.sockets
+	c.sockets = nil
+	c.mu.Unlock()
+	c.server.log.LogAttrs(context.Background(), slog.LevelDebug, "session closed",
+		slog.String("reason", string(cause.Reason)), slog.Any("cause", cause.Err),
+		slog.String("remote", c.session.Handshake().RemoteAddr))
+	for _, s := range sockets {
+		s.end(cause, handleQueued)
+	}
+}
+
+// newID makes the public id of a socket, in the form of the reference's: 20
+// characters.
+func newID() string {
+	var b [15]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}

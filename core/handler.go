@@ -1,0 +1,88 @@
+package core
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"slices"
+
+	"github.com/upshift-go/upshift/codec"
+)
+
+// A Handler handles a Request: an event that a client has sent, or its wish
+// to connect to a namespace. An error answers the event, or refuses the
+// connection; see Error for what the client learns of it.
+//
+// Requests of one socket are handled one after the other, in the order they
+// were sent. A Handler may block, and may wait for an answer of its own
+// client: only later events of the same socket wait for it.
+type Handler func(ctx context.Context, r *Request) error
+
+// Middleware wraps a Handler. It runs for connects and for events alike; the
+// Request says which. Middleware that is added first runs outermost. A chain
+// is composed when something is registered, not for each event.
+type Middleware func(next Handler) Handler
+
+// A Request is one event, or one connect, on its way to its handler. It is
+// valid until the handler returns and belongs to the goroutine that runs it.
+type Request struct {
+	// Socket is the client. During a connect it has an id and may join
+	// rooms, but is not connected yet and no broadcast reaches it.
+	Socket *Socket
+	// Event is the event's name, and empty for a connect.
+	Event string
+	// Args are the arguments of the event, not decoded yet. They are empty
+	// for a connect: Socket.Auth has what the client sent.
+	Args codec.Args
+
+	connect bool
+	acked   bool // the client waits for an answer
+	answer  []any
+}
+
+// Connect reports whether the client wants to connect, rather than having
+// sent an event.
+func (r *Request) Connect() bool { return r.connect }
+
+// WantsAnswer reports whether the client waits for an acknowledgement.
+func (r *Request) WantsAnswer() bool { return r.acked }
+
+// Bind decodes the arguments into pointers, in order. Arguments that the
+// client did not send leave theirs alone.
+func (r *Request) Bind(pointers ...any) error { return r.Args.Bind(pointers...) }
+
+// Answer is what the handler answered: the arguments of the acknowledgement.
+// Middleware sees it after next has returned nil.
+func (r *Request) Answer() []any { return r.answer }
+
+// SetAnswer replaces the answer. It is sent when the outermost middleware has
+// returned nil, if the client waits for one.
+func (r *Request) SetAnswer(args ...any) { r.answer = args }
+
+// chain wraps h in the given middleware, the first outermost.
+func chain(h Handler, middleware ...[]Middleware) Handler {
+	for _, layer := range slices.Backward(middleware) {
+		for _, m := range slices.Backward(layer) {
+			h = m(h)
+		}
+	}
+	return h
+}
+
+// A panicError is a panic of user code, turned into an error.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+
+// guard calls user code and turns its panic into an error.
+func guard(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &panicError{value: v, stack: debug.Stack()}
+		}
+	}()
+	return f()
+}

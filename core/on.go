@@ -1,0 +1,67 @@
+package core
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/upshift-go/upshift/event"
+)
+
+// Event describes an event with its types. It is event.Event: declare
+// descriptors with package event where a Go client shares them.
+type Event[In, Out any] = event.Event[In, Out]
+
+// None is a payload, or an answer, of no arguments.
+type None = event.None
+
+// Args2 is a payload, or an answer, of two arguments on the wire.
+type Args2[A, B any] = event.Args2[A, B]
+
+// Args3 is a payload, or an answer, of three arguments on the wire.
+type Args3[A, B, C any] = event.Args3[A, B, C]
+
+// NewEvent describes the event with the given name.
+func NewEvent[In, Out any](name string) Event[In, Out] { return event.New[In, Out](name) }
+
+// A Registry is where handlers are registered: a Namespace, or a Group of
+// handlers that share middleware.
+type Registry interface {
+	// Handle registers the handler of an event. It replaces an earlier one,
+	// so an event has one handler. Handlers may be registered while clients
+	// are connected. It panics if the name is reserved.
+	Handle(event string, h Handler)
+}
+
+// On registers a typed handler for the named event. The arguments of the event
+// are decoded into In, straight from the bytes received; what the handler
+// returns is the answer to a client that wants one. Arguments that do not fit
+// are answered with the code "bad_payload" and do not reach the handler;
+// surplus arguments are ignored, missing ones leave zero values.
+func On[In, Out any](r Registry, name string, fn func(ctx context.Context, s *Socket, in In) (Out, error)) {
+	r.Handle(name, func(ctx context.Context, req *Request) error {
+		var in In
+		if err := req.Args.Bind(event.Pointers(&in)...); err != nil {
+			return &badPayload{err}
+		}
+		out, err := fn(ctx, req.Socket, in)
+		if err == nil && req.acked {
+			req.answer = event.Values(out)
+		}
+		return err
+	})
+}
+
+// OnEvent is On with the name and the types of a descriptor.
+func OnEvent[In, Out any](r Registry, e Event[In, Out], fn func(ctx context.Context, s *Socket, in In) (Out, error)) {
+	On(r, e.Name(), fn)
+}
+
+// badPayload is what middleware sees when arguments do not fit; the client is
+// told the code and not the decoder's text.
+type badPayload struct{ err error }
+
+func (e *badPayload) Error() string { return fmt.Sprintf("core: payload does not fit: %v", e.err) }
+
+func (e *badPayload) Unwrap() []error {
+	return []error{e.err, &Error{Code: CodeBadPayload, Message: "payload does not fit"}}
+}

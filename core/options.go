@@ -1,0 +1,164 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/upshift-go/upshift/codec"
+	"github.com/upshift-go/upshift/core/session"
+	"github.com/upshift-go/upshift/transports"
+	"github.com/upshift-go/upshift/transports/polling"
+	"github.com/upshift-go/upshift/transports/ws"
+)
+
+// Names of the layers below that programs on this one need.
+type (
+	// CORS lets pages of other origins use polling.
+	CORS = session.CORS
+	// Cookie carries the session id for load balancers.
+	Cookie = session.Cookie
+	// Handshake is what is known from the request that opened a session.
+	Handshake = transports.Handshake
+	// RequestError is an HTTP request that was refused.
+	RequestError = session.RequestError
+)
+
+// Options configure a Server. The zero value works; the zero value of each
+// field is its default.
+type Options struct {
+	// Path is where the server is mounted. It must match the client's path
+	// option. Default "/socket.io/". A missing slash at either end is added;
+	// requests without the one at the end are served too.
+	Path string
+
+	// Transports that clients may use, in order of preference for nobody:
+	// the client chooses. Default: polling and WebSocket with their
+	// defaults.
+	Transports []transports.Transport
+	// Codec of the server. Clients must use the same. Default: JSON, which
+	// is what official clients use unless told otherwise.
+	Codec codec.Codec
+
+	// PingInterval is the time between a client's pong and the next ping.
+	// Default 25 s.
+	PingInterval time.Duration
+	// PingTimeout is how long a client may take to answer a ping. Default
+	// 20 s.
+	PingTimeout time.Duration
+	// UpgradeTimeout is how long moving to another transport may take.
+	// Default 10 s.
+	UpgradeTimeout time.Duration
+	// DisableUpgrades keeps sessions on the transport they opened on.
+	DisableUpgrades bool
+	// ConnectTimeout is how long a client may stay without having joined a
+	// namespace, and how long connect middleware may take. Default 45 s.
+	ConnectTimeout time.Duration
+
+	// MaxPayload is the largest message, in bytes, that a client may send.
+	// Default 1,000,000. It is announced to clients.
+	MaxPayload int64
+	// MaxOutboxBytes bounds what may wait for one client. A client that
+	// falls further behind is closed as a slow consumer. Default 4 MiB.
+	MaxOutboxBytes int
+	// MaxQueuedBytes bounds the events of one socket that wait for their
+	// handler, counting 128 bytes for each besides its payload. When they
+	// reach it the client is not read from until there is room again.
+	// Default 1 MiB.
+	MaxQueuedBytes int
+	// MaxSessions bounds the number of sessions; handshakes beyond it get
+	// status 503. Default 0: no limit.
+	MaxSessions int
+
+	// AllowRequest decides, once for each session, whether a handshake may
+	// go on. Its error's text is sent to the client with status 403. It runs
+	// on the request's goroutine and may block it. Use middleware to decide
+	// for each namespace, with the client's auth payload. Default: all may.
+	AllowRequest func(ctx context.Context, h *Handshake) error
+	// CORS lets pages of other origins poll. Default: none may.
+	CORS *CORS
+	// Cookie carries the session id for load balancers that route by it.
+	// Default: none.
+	Cookie *Cookie
+	// Headers is called before the head of each response to a handshake,
+	// poll, data request or upgrade is written, and may set fields on it.
+	// initial is true once for each session. Default: none.
+	Headers func(ex transports.Exchange, initial bool)
+	// GenerateID makes session ids; they must be unguessable and unique. An
+	// error refuses the handshake. Default: 20 random characters.
+	GenerateID func(h *Handshake) (string, error)
+	// OnReject is told of each request that is refused with an Engine.IO
+	// error, on the request's goroutine. Default: nobody is.
+	OnReject func(e *RequestError)
+
+	// ClientDir is a directory with the bundles of the official client
+	// (node_modules/socket.io-client/dist), served below Path as
+	// socket.io.js, socket.io.min.js and so on. Default: none are served.
+	ClientDir string
+
+	// ErrorAnswer makes what a client gets as the answer to an event whose
+	// handler failed. Default: {"error":{"code":…,"message":…,"data":…}}.
+	ErrorAnswer func(e *Error) any
+
+	// Logger takes what the server has to say: errors that handlers return
+	// and panics at error level, refused requests and ended connections at
+	// debug level. Payloads are not logged. Default: nothing is logged.
+	Logger *slog.Logger
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Path == "" {
+		o.Path = "/socket.io/"
+	}
+	o.Path = "/" + strings.Trim(o.Path, "/") + "/"
+	if o.Path == "//" {
+		o.Path = "/"
+	}
+	if o.Transports == nil {
+		o.Transports = []transports.Transport{polling.New(polling.Options{}), ws.New(ws.Options{})}
+	}
+	if o.Codec == nil {
+		o.Codec = codec.JSON(codec.JSONOptions{})
+	}
+	if o.ConnectTimeout == 0 {
+		o.ConnectTimeout = 45 * time.Second
+	}
+	if o.MaxQueuedBytes == 0 {
+		o.MaxQueuedBytes = 1 << 20
+	}
+	if o.ErrorAnswer == nil {
+		o.ErrorAnswer = defaultErrorAnswer
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	switch {
+	case o.ConnectTimeout < 0:
+		return o, errors.New("core: Options.ConnectTimeout is negative")
+	case o.MaxQueuedBytes < 0:
+		return o, errors.New("core: Options.MaxQueuedBytes is negative")
+	}
+	return o, nil
+}
+
+func (o Options) session() session.Options {
+	return session.Options{
+		Transports:      o.Transports,
+		PingInterval:    o.PingInterval,
+		PingTimeout:     o.PingTimeout,
+		UpgradeTimeout:  o.UpgradeTimeout,
+		DisableUpgrades: o.DisableUpgrades,
+		MaxPayload:      o.MaxPayload,
+		MaxOutboxBytes:  o.MaxOutboxBytes,
+		MaxSessions:     o.MaxSessions,
+		AllowRequest:    o.AllowRequest,
+		GenerateID:      o.GenerateID,
+		Headers:         o.Headers,
+		OnReject:        o.OnReject,
+		Cookie:          o.Cookie,
+		CORS:            o.CORS,
+		Logger:          o.Logger,
+	}
+}

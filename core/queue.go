@@ -1,0 +1,157 @@
+package core
+
+import (
+	"github.com/upshift-go/upshift/codec"
+)
+
+// A queue holds what a socket has still to do, in order: to connect, to handle
+// events, to disconnect. A worker goroutine does it, which exists only while
+// there is something to do. So events of a socket are handled in the order
+// they came, one at a time, and a handler that blocks holds up nothing else:
+// acks and heartbeats are taken by the reader and do not pass through here.
+type queue struct {
+	stage   stage
+	running bool // a worker is at it
+
+	events []codec.Received
+	bytes  int
+	space  chan struct{} // closed when there is room again; nil if nobody waits
+
+	cause *CloseError // set when the end has begun
+}
+
+// stage is how far the worker has got.
+type stage uint8
+
+const (
+	joining   stage = iota // connect middleware has not consented yet
+	connected              // events are handled
+	ended                  // OnDisconnect has been called, or was not due
+)
+
+// ending is what becomes of events that wait when a socket ends.
+type ending uint8
+
+const (
+	// inOrder: the client said goodbye. What it sent before is handled as
+	// if nothing had happened, and then the socket leaves.
+	inOrder ending = iota
+	// handleQueued: the connection was lost. What had arrived is handled,
+	// but the socket has left already.
+	handleQueued
+	// dropQueued: this side ended it. Nothing more is handled.
+	dropQueued
+)
+
+// eventOverhead is what a queued event costs besides its payload.
+const eventOverhead = 128
+
+func (q *queue) end(cause *CloseError, how ending) {
+	q.cause = cause
+	if how == dropQueued {
+		q.events, q.bytes = nil, 0
+	}
+	q.release()
+}
+
+// release lets a reader that waits for room go on.
+func (q *queue) release() {
+	if q.space != nil {
+		close(q.space)
+		q.space = nil
+	}
+}
+
+// start reports whether the caller has to start the worker.
+func (q *queue) start() bool {
+	if q.running || q.stage == ended {
+		return false
+	}
+	q.running = true
+	return true
+}
+
+// enqueue queues an event, after waiting for room if there is none. It is
+// called by the reader only.
+func (s *Socket) enqueue(r *codec.Received) {
+	size := r.Args.Size() + eventOverhead
+	limit := s.conn.server.options.MaxQueuedBytes
+	s.mu.Lock()
+	for s.queue.cause == nil && s.queue.bytes > 0 && s.queue.bytes+size > limit {
+		if s.queue.space == nil {
+			s.queue.space = make(chan struct{})
+		}
+		space := s.queue.space
+		s.mu.Unlock()
+		<-space // closed by the worker, or by the end of the socket
+		s.mu.Lock()
+	}
+	if s.queue.cause != nil {
+		s.mu.Unlock()
+		return
+	}
+	s.queue.events = append(s.queue.events, *r)
+	s.queue.bytes += size
+	run := s.queue.start()
+	s.mu.Unlock()
+	if run {
+		s.conn.server.workers.Go(s.work)
+	}
+}
+
+// work does what there is to do and returns when nothing is left.
+func (s *Socket) work() {
+	session := s.conn.session
+	corked := false
+	for {
+		s.mu.Lock()
+		stage, cause := s.queue.stage, s.queue.cause
+		switch {
+		case stage == joining && cause == nil:
+			s.mu.Unlock()
+			s.connect()
+			continue
+		case stage == connected && len(s.queue.events) > 0:
+			r := s.queue.next()
+			more := len(s.queue.events) > 0
+			s.mu.Unlock()
+			if more && !corked {
+				// Answers to a burst leave in one write.
+				session.Cork()
+				corked = true
+			}
+			s.handle(&r)
+			continue
+		case cause != nil && stage != ended:
+			s.queue.stage = ended
+			s.mu.Unlock()
+			if stage == connected {
+				s.disconnected(cause)
+			} else {
+				s.leave(cause)
+			}
+			continue
+		}
+		if !corked {
+			s.queue.running = false
+			s.mu.Unlock()
+			return
+		}
+		s.mu.Unlock()
+		session.Uncork()
+		corked = false
+	}
+}
+
+// next takes the first event off the queue.
+func (q *queue) next() codec.Received {
+	r := q.events[0]
+	q.events[0] = codec.Received{}
+	q.events = q.events[1:]
+	if len(q.events) == 0 {
+		q.events = nil
+	}
+	q.bytes -= r.Args.Size() + eventOverhead
+	q.release()
+	return r
+}

@@ -1,0 +1,285 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/upshift-go/upshift/transports"
+)
+
+// ErrShutdown is returned to transports that open a session while the manager
+// shuts down.
+var ErrShutdown = errors.New("session: server is shutting down")
+
+// Options configure a Manager. The zero value of every field is its default.
+type Options struct {
+	// Transports that sessions may use. At least one is needed. Those that
+	// are carried by HTTP implement transports.HTTPTransport.
+	Transports []transports.Transport
+
+	// PingInterval is the time between a pong and the next ping. Default
+	// 25 s.
+	PingInterval time.Duration
+	// PingTimeout is how long the client may take to answer a ping. Default
+	// 20 s.
+	PingTimeout time.Duration
+	// UpgradeTimeout is how long an upgrade may take. Default 10 s.
+	UpgradeTimeout time.Duration
+	// DisableUpgrades keeps sessions on the transport they opened on.
+	DisableUpgrades bool
+
+	// MaxPayload is the largest message in bytes, type digit included: the
+	// whole body of a POST, or one WebSocket message. Default 1,000,000. It
+	// is announced to clients.
+	MaxPayload int64
+	// MaxOutboxBytes bounds what may wait for one client, counting 64 bytes
+	// for each packet besides its data. A client that falls further behind
+	// is closed as a slow consumer. Default 4 MiB.
+	MaxOutboxBytes int
+	// MaxSessions bounds the number of sessions. Handshakes beyond it are
+	// refused with status 503. Default 0: no limit.
+	MaxSessions int
+
+	// AllowRequest decides whether a handshake may go on; its error's text
+	// is the body of the 403. It is not called for requests of a session
+	// that exists. It runs on the goroutine of the request and may block it.
+	// Default: every handshake is allowed.
+	AllowRequest func(ctx context.Context, h *transports.Handshake) error
+	// GenerateID makes the session id. It must be unguessable and unique;
+	// an error, or an id that is in use, refuses the handshake. Default: 15
+	// bytes of crypto/rand, 20 characters.
+	GenerateID func(h *transports.Handshake) (string, error)
+	// Headers is called before the response head of a handshake, a poll, a
+	// data request or an upgrade is written and may set fields on it.
+	// initial is true for the first response of a session. Default: none.
+	Headers func(ex transports.Exchange, initial bool)
+	// OnReject is called for each request that is refused with an Engine.IO
+	// error. Default: none.
+	OnReject func(e *RequestError)
+	// Cookie carries the session id for sticky load balancers. Default:
+	// none.
+	Cookie *Cookie
+	// CORS lets pages of other origins poll. Default: none, which allows the
+	// page's own origin only.
+	CORS *CORS
+
+	// Logger takes one record per refused request, at debug level. Default:
+	// none.
+	Logger *slog.Logger
+}
+
+// withDefaults validates o and fills in its defaults.
+func (o Options) withDefaults() (Options, error) {
+	setDefault(&o.PingInterval, 25*time.Second)
+	setDefault(&o.PingTimeout, 20*time.Second)
+	setDefault(&o.UpgradeTimeout, 10*time.Second)
+	setDefault(&o.MaxPayload, 1_000_000)
+	setDefault(&o.MaxOutboxBytes, 4<<20)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	switch {
+	case o.PingInterval < time.Millisecond:
+		return o, errors.New("session: PingInterval is below one millisecond")
+	case o.PingTimeout < time.Millisecond:
+		return o, errors.New("session: PingTimeout is below one millisecond")
+	case o.UpgradeTimeout < 0:
+		return o, errors.New("session: UpgradeTimeout is negative")
+	case o.MaxPayload < 0:
+		return o, errors.New("session: MaxPayload is negative")
+	case o.MaxOutboxBytes < 0:
+		return o, errors.New("session: MaxOutboxBytes is negative")
+	case len(o.Transports) == 0:
+		return o, errors.New("session: Transports is empty")
+	}
+	for i, t := range o.Transports {
+		if slices.ContainsFunc(o.Transports[:i], func(u transports.Transport) bool { return u.Name() == t.Name() }) {
+			return o, fmt.Errorf("session: Transports has %q twice", t.Name())
+		}
+	}
+	if err := o.CORS.validate(); err != nil {
+		return o, err
+	}
+	return o, o.Cookie.validate()
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// A Manager opens sessions, finds them again, and ends them. All methods are
+// safe for concurrent use.
+type Manager struct {
+	handler   Handler
+	options   Options
+	heartbeat *heartbeat
+	flushers  []*flusher
+	turn      atomic.Uint32 // which flusher the next session gets
+	sessions  registry
+
+	mu     sync.Mutex    // guards what follows
+	count  int           // of sessions, from before they are registered
+	closed bool          // no session opens any more
+	empty  chan struct{} // closed when closed is set and count is 0
+}
+
+// New makes a Manager that passes its sessions to h.
+func New(h Handler, o Options) (*Manager, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	m := &Manager{
+		handler:   h,
+		options:   o,
+		heartbeat: newHeartbeat(o.PingInterval, o.PingTimeout),
+		flushers:  make([]*flusher, runtime.GOMAXPROCS(0)),
+		empty:     make(chan struct{}),
+	}
+	for i := range m.flushers {
+		m.flushers[i] = new(flusher)
+	}
+	return m, nil
+}
+
+// Len is the number of sessions.
+func (m *Manager) Len() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.count
+}
+
+// MaxPayload implements transports.Host.
+func (m *Manager) MaxPayload() int64 { return m.options.MaxPayload }
+
+var _ transports.Host = (*Manager)(nil)
+
+// Open implements transports.Host.
+func (m *Manager) Open(t transports.Transport, h transports.Handshake, conn transports.Conn) (transports.Sink, error) {
+	if !slices.Contains(m.options.Transports, t) {
+		return nil, fmt.Errorf("session: transport %q is not configured", t.Name())
+	}
+	if h.SessionID != "" {
+		s := m.sessions.get(h.SessionID)
+		if s == nil {
+			return nil, &RequestError{Code: CodeUnknownSession, Transport: t.Name(), SessionID: h.SessionID}
+		}
+		return sink(s.offer(t, conn))
+	}
+	if m.options.AllowRequest != nil {
+		if err := m.options.AllowRequest(context.Background(), &h); err != nil {
+			return nil, &RequestError{Code: CodeForbidden, Transport: t.Name(), Err: err}
+		}
+	}
+	id, err := m.newID(&h)
+	if err != nil {
+		return nil, err
+	}
+	return sink(m.open(t, id, &h, conn))
+}
+
+// sink keeps a nil *link from becoming a Sink that is not nil.
+func sink(l *link, err error) (transports.Sink, error) {
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// open starts a session on conn.
+func (m *Manager) open(t transports.Transport, id string, h *transports.Handshake, conn transports.Conn) (*link, error) {
+	if err := m.admit(); err != nil {
+		return nil, err
+	}
+	turn := m.turn.Add(1)
+	h.SessionID = ""
+	s := &Session{
+		manager:   m,
+		flusher:   m.flushers[int(turn)%len(m.flushers)],
+		id:        id,
+		handshake: h,
+	}
+	l := &link{session: s, transport: t, conn: conn}
+	s.link = l
+	s.outbox.push(m.openPacket(s, t))
+	s.receiver = m.handler.Opened(s)
+	s.mu.Lock()
+	if s.state == open {
+		m.heartbeat.start(s)
+	}
+	ended := s.state == closed
+	s.mu.Unlock()
+	if ended || !m.sessions.add(s) {
+		s.fail(&transports.CloseError{Reason: transports.ForcedClose, Err: errDuplicateID})
+		return nil, errDuplicateID
+	}
+	m.mu.Lock()
+	late := m.closed
+	m.mu.Unlock()
+	if late { // Shutdown may have looked at the sessions before this one was among them
+		s.Close(&transports.CloseError{Reason: transports.ForcedClose, Err: ErrShutdown})
+	}
+	return l, nil
+}
+
+// admit counts a session in, or refuses it.
+func (m *Manager) admit() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return ErrShutdown
+	}
+	if m.options.MaxSessions > 0 && m.count >= m.options.MaxSessions {
+		return errTooManySessions
+	}
+	m.count++
+	return nil
+}
+
+// forget takes a session that has ended off the books.
+func (m *Manager) forget(s *Session) {
+	m.sessions.remove(s)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.count--
+	if m.closed && m.count == 0 {
+		close(m.empty)
+	}
+}
+
+// Shutdown ends every session with the given cause, after what was sent to it
+// has been delivered, and refuses new ones. It returns when all are gone, or,
+// when ctx ends first, after having dropped those that are left, with ctx's
+// error. A second call waits too.
+func (m *Manager) Shutdown(ctx context.Context, cause *transports.CloseError) error {
+	m.mu.Lock()
+	if !m.closed {
+		m.closed = true
+		if m.count == 0 {
+			close(m.empty)
+		}
+	}
+	m.mu.Unlock()
+	for s := range m.sessions.all() {
+		s.Close(cause)
+	}
+	select {
+	case <-m.empty:
+		return nil
+	case <-ctx.Done():
+	}
+	for s := range m.sessions.all() {
+		s.fail(cause)
+	}
+	return context.Cause(ctx)
+}
