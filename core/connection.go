@@ -69,7 +69,7 @@ func (c *connection) route(r *codec.Received) error {
 	case codec.Ack:
 		s.resolve(r)
 	case codec.Disconnect:
-		if s.end(&CloseError{Reason: ClientDisconnect}, inOrder) {
+		if s.end(&CloseError{Reason: ClientDisconnect}, false) {
 			c.remove(s)
 		}
 	case codec.Connect, codec.ConnectError: // find has dealt with them
@@ -179,7 +179,7 @@ func (c *connection) Closed(cause *transports.CloseError) {
 		slog.String("reason", string(cause.Reason)), slog.Any("cause", cause.Err),
 		slog.String("remote", c.session.Handshake().RemoteAddr))
 	for _, s := range sockets {
-		s.end(cause, handleQueued)
+		s.end(cause, false)
 	}
 }
 

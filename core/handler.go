@@ -16,6 +16,10 @@ import (
 // Requests of one socket are handled one after the other, in the order they
 // were sent. A Handler may block, and may wait for an answer of its own
 // client: only later events of the same socket wait for it.
+//
+// ctx ends when the socket leaves. Events that had arrived by then are still
+// handled, with a ctx that has ended already: use context.WithoutCancel for
+// work that must be finished for a client that has gone.
 type Handler func(ctx context.Context, r *Request) error
 
 // Middleware wraps a Handler. It runs for connects and for events alike; the

@@ -147,7 +147,7 @@ func (n *Namespace) Len() int { return n.rooms.len() }
 func (n *Namespace) Socket(id string) *Socket { return n.rooms.socket(id) }
 
 // Sockets returns the connected sockets, in no order.
-func (n *Namespace) Sockets() []*Socket { return n.To().sockets(nil) }
+func (n *Namespace) Sockets() []*Socket { return n.To().Sockets() }
 
 // To returns a target: everybody who is in one of the rooms, or everybody in
 // the namespace if there are none.

@@ -29,26 +29,12 @@ const (
 	ended                  // OnDisconnect has been called, or was not due
 )
 
-// ending is what becomes of events that wait when a socket ends.
-type ending uint8
-
-const (
-	// inOrder: the client said goodbye. What it sent before is handled as
-	// if nothing had happened, and then the socket leaves.
-	inOrder ending = iota
-	// handleQueued: the connection was lost. What had arrived is handled,
-	// but the socket has left already.
-	handleQueued
-	// dropQueued: this side ended it. Nothing more is handled.
-	dropQueued
-)
-
 // eventOverhead is what a queued event costs besides its payload.
 const eventOverhead = 128
 
-func (q *queue) end(cause *CloseError, how ending) {
+func (q *queue) end(cause *CloseError, drop bool) {
 	q.cause = cause
-	if how == dropQueued {
+	if drop {
 		q.events, q.bytes = nil, 0
 	}
 	q.release()
@@ -127,8 +113,6 @@ func (s *Socket) work() {
 			s.mu.Unlock()
 			if stage == connected {
 				s.disconnected(cause)
-			} else {
-				s.leave(cause)
 			}
 			continue
 		}

@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/upshift-go/upshift/codec"
@@ -99,12 +100,8 @@ func (s *Socket) Broadcast() Target { return Target{namespace: s.namespace, exce
 // does not wait for the client. See Target.Emit for the arguments. The error
 // says that the event cannot be encoded, that it is larger than the outbox
 // (ErrTooLarge), that the client is too slow and has been disconnected for it
-// (ErrSlowConsumer), that the socket has left (ErrDisconnected), or that ctx
-// has ended.
-func (s *Socket) Emit(ctx context.Context, event string, args ...any) error {
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
-	}
+// (ErrSlowConsumer), or that the socket has left (ErrDisconnected).
+func (s *Socket) Emit(_ context.Context, event string, args ...any) error {
 	return s.send(&codec.Packet{Type: codec.Event, Namespace: s.namespace.name, Event: event, Args: args})
 }
 
@@ -113,7 +110,7 @@ func (s *Socket) Emit(ctx context.Context, event string, args ...any) error {
 // that runs sees its context end. OnDisconnect follows.
 func (s *Socket) Disconnect() {
 	cause := &CloseError{Reason: ServerDisconnect}
-	if s.end(cause, dropQueued) {
+	if s.end(cause, true) {
 		s.conn.left(s)
 		// If the session is gone there is nobody to tell.
 		_ = s.write(&codec.Packet{Type: codec.Disconnect, Namespace: s.namespace.name})
@@ -142,20 +139,19 @@ func (s *Socket) write(p *codec.Packet) error {
 }
 
 // end begins the end of the socket, once, and reports whether it was this call
-// that did. Events that wait are still handled if how says so, and
-// OnDisconnect comes after them.
-func (s *Socket) end(cause *CloseError, how ending) bool {
+// that did. The socket leaves at once; what runs sees its context end. Events
+// that wait are still handled, unless drop is set, and OnDisconnect comes after
+// them.
+func (s *Socket) end(cause *CloseError, drop bool) bool {
 	s.mu.Lock()
 	if s.queue.cause != nil {
 		s.mu.Unlock()
 		return false
 	}
-	s.queue.end(cause, how)
+	s.queue.end(cause, drop)
 	run := s.queue.start()
 	s.mu.Unlock()
-	if how != inOrder {
-		s.leave(cause)
-	}
+	s.leave(cause)
 	if run {
 		s.conn.server.workers.Go(s.work)
 	}
@@ -180,7 +176,7 @@ func (s *Socket) connect() bool {
 	}
 	cancel()
 	if err != nil {
-		if s.end(&CloseError{Reason: ServerDisconnect, Err: err}, dropQueued) {
+		if s.end(&CloseError{Reason: ServerDisconnect, Err: err}, true) {
 			s.conn.remove(s)
 			server.report(s, "connect refused", "", err)
 			// If the session is gone there is nobody to tell.
@@ -217,7 +213,6 @@ type connectReply struct {
 
 // disconnected calls OnDisconnect, last of all.
 func (s *Socket) disconnected(cause *CloseError) {
-	s.leave(cause)
 	ctx := context.WithoutCancel(s.ctx)
 	for _, fn := range s.namespace.routes.Load().onDisconnect {
 		err := guard(func() error {
@@ -246,10 +241,13 @@ func (s *Socket) handle(r *codec.Received) {
 		return
 	}
 	answer := &codec.Packet{Type: codec.Ack, Namespace: s.namespace.name, ID: r.ID, HasID: true, Args: req.answer}
-	if err := s.send(answer); err != nil && s.ctx.Err() == nil {
-		// The answer does not encode. The client must not wait for ever.
-		s.conn.server.report(s, "answer not sent", r.Event, err)
-		answer.Args = []any{s.conn.server.options.ErrorAnswer(clientError(err))}
-		_ = s.send(answer)
+	err = s.send(answer)
+	if err == nil || errors.Is(err, ErrDisconnected) || errors.Is(err, ErrSlowConsumer) {
+		return
 	}
+	// The answer does not encode, or is too large. The client must not wait
+	// for ever.
+	s.conn.server.report(s, "answer not sent", r.Event, err)
+	answer.Args = []any{s.conn.server.options.ErrorAnswer(clientError(err))}
+	_ = s.send(answer) // fails only if the client has gone
 }

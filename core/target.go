@@ -36,16 +36,14 @@ func (t Target) Except(rooms ...string) Target {
 
 // Emit sends an event to the target. It is encoded once, and Emit returns when
 // it is queued for everybody: a client that does not read delays nobody. The
-// error says that the event cannot be encoded or that ctx has ended; clients
-// that cannot be reached are no error. Two emits from one goroutine arrive in
-// order at everybody who gets both.
+// error says that the event cannot be encoded; clients that cannot be reached
+// are no error. Two emits from one goroutine arrive in order at everybody who
+// gets both. A ctx that has ended does not stop it: a handler may still tell
+// others what its client did last.
 //
 // args are encoded by the server's codec; []byte anywhere in them arrives as
 // binary. They are not kept after Emit returns.
-func (t Target) Emit(ctx context.Context, event string, args ...any) error {
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
-	}
+func (t Target) Emit(_ context.Context, event string, args ...any) error {
 	packets, err := t.namespace.server.encode(&codec.Packet{
 		Type: codec.Event, Namespace: t.namespace.name, Event: event, Args: args,
 	})
@@ -57,7 +55,7 @@ func (t Target) Emit(ctx context.Context, event string, args ...any) error {
 		packets.list[i].Shared = new(transports.Shared)
 	}
 	found := selections.Get().(*selection) //nolint:forcetypeassert // the pool holds nothing else
-	found.sockets = t.sockets(found.sockets)
+	found.sockets = t.find(found.sockets)
 	for _, s := range found.sockets {
 		// Who is gone misses it, who is too slow is closed for it.
 		_ = s.conn.session.SendLater(packets.list...)
@@ -68,8 +66,10 @@ func (t Target) Emit(ctx context.Context, event string, args ...any) error {
 	return nil
 }
 
-// sockets appends the sockets of the target to dst.
-func (t Target) sockets(dst []*Socket) []*Socket {
+// Sockets returns the sockets of the target, in no order.
+func (t Target) Sockets() []*Socket { return t.find(nil) }
+
+func (t Target) find(dst []*Socket) []*Socket {
 	return t.namespace.rooms.find(dst, t.in, t.except)
 }
 

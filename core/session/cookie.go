@@ -39,7 +39,7 @@ func (c *Cookie) validate() error {
 }
 
 func (c *Cookie) cookie(id string) *http.Cookie {
-	cookie := &http.Cookie{
+	cookie := &http.Cookie{ //nolint:gosec // the attributes are the user's choice, with safe defaults
 		Name: c.Name, Value: id, Path: c.Path, Domain: c.Domain,
 		MaxAge: int(c.MaxAge / time.Second), Secure: c.Secure, HttpOnly: !c.Script, SameSite: c.SameSite,
 	}

@@ -1,0 +1,465 @@
+package session
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/upshift-go/upshift/transports"
+)
+
+func TestOpenPacket(t *testing.T) { // engine-io B10, A1
+	r := newRig(t, Options{})
+	var p transports.Packet
+	r.conn.streaming = true
+	conn := &capture{fakeConn: r.conn, first: &p}
+	r.session.link.conn = conn
+	r.sink.Ready()
+	want := fmt.Sprintf(`{"sid":%q,"upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}`, r.session.ID())
+	if string(p.Data) != want {
+		t.Errorf("open packet %s, want %s", p.Data, want)
+	}
+	if len(r.session.ID()) != 20 {
+		t.Errorf("session id %q is not of 20 characters", r.session.ID())
+	}
+}
+
+// capture keeps the first packet as it is.
+type capture struct {
+	*fakeConn
+	first *transports.Packet
+}
+
+func (c *capture) Send(batch []transports.Packet) (bool, error) {
+	if c.first.Data == nil {
+		*c.first = batch[0]
+	}
+	return c.fakeConn.Send(batch)
+}
+
+func TestUpgradesIsNeverNull(t *testing.T) {
+	r := newRig(t, Options{DisableUpgrades: true})
+	p := r.manager.openPacket(r.session, r.polling)
+	var open struct{ Upgrades []string }
+	if err := json.Unmarshal(p.Data, &open); err != nil || open.Upgrades == nil {
+		t.Errorf("open packet %s: %v", p.Data, err)
+	}
+}
+
+func TestHeartbeat(t *testing.T) {
+	options := Options{PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second}
+	t.Run("B33 pings at the interval, counted from the pong", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := opened(t, options)
+			for range 3 {
+				time.Sleep(25*time.Second - time.Nanosecond)
+				r.expectSent(t, r.conn, "")
+				time.Sleep(time.Nanosecond)
+				synctest.Wait()
+				r.expectSent(t, r.conn, "2")
+				time.Sleep(5 * time.Second)
+				receive(t, r.sink, pongPacket)
+				r.sink.Ready()
+			}
+		})
+	})
+	t.Run("B34 no pong", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := opened(t, options)
+			time.Sleep(45*time.Second - time.Nanosecond)
+			r.expectReason(t, "")
+			time.Sleep(time.Nanosecond)
+			synctest.Wait()
+			r.expectReason(t, transports.PingTimeout)
+			if got := r.conn.cause(); got == nil || got.Reason != transports.PingTimeout {
+				t.Errorf("transport closed with %v", got)
+			}
+		})
+	})
+	t.Run("A14 the timeout runs although the ping could not be written", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, options)
+			r.sink.Ready() // fetches the open packet and never polls again
+			time.Sleep(45 * time.Second)
+			synctest.Wait()
+			r.expectReason(t, transports.PingTimeout)
+		})
+	})
+	t.Run("A13 messages do not count", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := opened(t, options)
+			for range 44 {
+				time.Sleep(time.Second)
+				receive(t, r.sink, text("x"))
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+			r.expectReason(t, transports.PingTimeout)
+		})
+	})
+	t.Run("B37 an unsolicited pong postpones the ping", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := opened(t, options)
+			time.Sleep(20 * time.Second)
+			receive(t, r.sink, pongPacket)
+			time.Sleep(25*time.Second - time.Nanosecond)
+			r.expectSent(t, r.conn, "")
+			time.Sleep(time.Nanosecond)
+			synctest.Wait()
+			r.expectSent(t, r.conn, "2")
+		})
+	})
+	t.Run("B37 a client's ping is an error", func(t *testing.T) {
+		r := opened(t, options)
+		if err := r.sink.Receive(transports.Packet{Type: transports.Ping}); !errors.Is(err, errHeartbeatWrong) {
+			t.Errorf("Receive: %v", err)
+		}
+		r.expectReason(t, transports.TransportError)
+	})
+	t.Run("B38 a ping outstanding at the switch is waited for", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := opened(t, options)
+			time.Sleep(25 * time.Second)
+			synctest.Wait()
+			r.expectSent(t, r.conn, "2")
+			time.Sleep(10 * time.Second)
+			_, sink := r.offer(t)
+			receive(t, sink, upgradePacket)
+			time.Sleep(20*time.Second - time.Nanosecond)
+			r.expectReason(t, "")
+			time.Sleep(time.Nanosecond)
+			synctest.Wait()
+			r.expectReason(t, transports.PingTimeout)
+		})
+	})
+	t.Run("A11 the pong may come on the new transport", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := opened(t, options)
+			time.Sleep(25 * time.Second)
+			synctest.Wait()
+			_, sink := r.offer(t)
+			receive(t, sink, upgradePacket)
+			receive(t, sink, pongPacket)
+			time.Sleep(24 * time.Second)
+			r.expectReason(t, "")
+		})
+	})
+	t.Run("a client is not blamed for a message that we are slow to take", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := opened(t, options)
+			busy := make(chan struct{})
+			r.receiver.onMessage = func(transports.Packet) { <-busy }
+			go func() {
+				_ = r.sink.Receive(text("slow"))
+				_ = r.sink.Receive(pongPacket)
+			}()
+			time.Sleep(10 * time.Minute)
+			synctest.Wait()
+			r.expectReason(t, "")
+			close(busy)
+			synctest.Wait()
+			r.receiver.onMessage = nil
+			time.Sleep(46 * time.Second)
+			synctest.Wait()
+			r.expectReason(t, transports.PingTimeout)
+		})
+	})
+}
+
+func TestClose(t *testing.T) {
+	forced := &transports.CloseError{Reason: transports.ForcedClose}
+	t.Run("A4 a parked poll is answered with a close", func(t *testing.T) {
+		r := opened(t, Options{})
+		r.session.Close(forced)
+		r.expectSent(t, r.conn, "1")
+		r.expectReason(t, transports.ForcedClose)
+		if r.manager.Len() != 0 {
+			t.Error("the session is still counted")
+		}
+	})
+	t.Run("A4 a poll that comes later is answered with a noop and a close", func(t *testing.T) {
+		r := newRig(t, Options{})
+		r.sink.Ready()
+		r.conn.sent()
+		r.session.Close(forced)
+		r.expectReason(t, transports.ForcedClose)
+		if r.manager.sessions.get(r.session.ID()) == nil {
+			t.Error("the poll would not find its session")
+		}
+		r.sink.Ready()
+		r.expectSent(t, r.conn, "6 1")
+		if r.manager.sessions.get(r.session.ID()) != nil {
+			t.Error("the session is still registered")
+		}
+	})
+	t.Run("B44 what was sent is delivered first", func(t *testing.T) {
+		r := newRig(t, Options{})
+		r.sink.Ready()
+		r.conn.sent()
+		if err := r.session.Send(text("a")); err != nil {
+			t.Fatal(err)
+		}
+		r.session.Close(forced)
+		if err := r.session.Send(text("b")); !errors.Is(err, ErrClosed) {
+			t.Errorf("Send after Close: %v", err)
+		}
+		r.sink.Ready()
+		r.expectSent(t, r.conn, "4a 1")
+	})
+	t.Run("a client that never polls again is given up after 30 s", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, Options{})
+			r.sink.Ready()
+			r.session.Close(forced)
+			time.Sleep(30*time.Second - time.Nanosecond)
+			if r.conn.cause() != nil {
+				t.Error("closed early")
+			}
+			time.Sleep(time.Nanosecond)
+			synctest.Wait()
+			if r.conn.cause() == nil || r.manager.Len() != 0 {
+				t.Error("the session is still there")
+			}
+			r.expectReason(t, transports.ForcedClose)
+		})
+	})
+	t.Run("A29 input after close is dropped", func(t *testing.T) {
+		r := newRig(t, Options{})
+		r.sink.Ready()
+		r.session.Close(forced)
+		receive(t, r.sink, text("late"))
+		if got := r.receiver.got(); got != "" {
+			t.Errorf("received %q after the close", got)
+		}
+	})
+	t.Run("A28 closed is reported once, whatever races", func(t *testing.T) {
+		r := opened(t, Options{})
+		done := make(chan struct{})
+		for _, f := range []func(){
+			func() { r.session.Close(forced) },
+			func() { r.session.fail(&transports.CloseError{Reason: transports.PingTimeout}) },
+			func() { r.sink.Closed(&transports.CloseError{Reason: transports.TransportClose}) },
+			func() { _ = r.sink.Receive(transports.Packet{Type: transports.Close}) },
+		} {
+			go func() { f(); done <- struct{}{} }()
+		}
+		for range 4 {
+			<-done
+		}
+		if reason := r.receiver.reason(); reason == "" || strings.HasSuffix(string(reason), "times") {
+			t.Errorf("reason %q", reason)
+		}
+	})
+	t.Run("before the transport has started", func(t *testing.T) {
+		r := newRig(t, Options{})
+		r.session.fail(forced)
+		if r.conn.cause() != nil {
+			t.Error("the transport was called before its first Ready")
+		}
+		r.sink.Ready()
+		if r.conn.cause() == nil {
+			t.Error("the transport was not closed by its first Ready")
+		}
+	})
+}
+
+func TestOutbox(t *testing.T) {
+	t.Run("gathers while the transport is busy", func(t *testing.T) {
+		r := newRig(t, Options{})
+		r.sink.Ready()
+		r.conn.sent()
+		for i := range 3 {
+			if err := r.session.Send(text(strconv.Itoa(i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.sink.Ready()
+		r.expectSent(t, r.conn, "40 41 42")
+	})
+	t.Run("a client that falls behind is closed", func(t *testing.T) {
+		r := newRig(t, Options{MaxOutboxBytes: 1000})
+		r.sink.Ready()
+		var err error
+		for range 100 {
+			if err = r.session.Send(text("0123456789")); err != nil {
+				break
+			}
+		}
+		if !errors.Is(err, transports.ErrSlowConsumer) {
+			t.Errorf("Send: %v", err)
+		}
+		r.expectReason(t, transports.TransportError)
+		if !errors.Is(r.receiver.causes[0], transports.ErrSlowConsumer) {
+			t.Errorf("cause %v", r.receiver.causes[0])
+		}
+	})
+	t.Run("what the transport has not written counts", func(t *testing.T) {
+		r := opened(t, Options{MaxOutboxBytes: 1000})
+		if err := r.session.Send(text(strings.Repeat("x", 600))); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.session.Send(text(strings.Repeat("x", 600))); !errors.Is(err, transports.ErrSlowConsumer) {
+			t.Errorf("Send: %v", err)
+		}
+	})
+	t.Run("one message that is too large is refused and costs nobody", func(t *testing.T) {
+		r := opened(t, Options{MaxOutboxBytes: 1000})
+		if err := r.session.Send(text(strings.Repeat("x", 1001))); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("Send: %v", err)
+		}
+		r.expectReason(t, "")
+		if err := r.session.Send(text("ok")); err != nil {
+			t.Error(err)
+		}
+		r.expectSent(t, r.conn, "4ok")
+	})
+	t.Run("a write error ends the session", func(t *testing.T) {
+		r := opened(t, Options{})
+		broken := errors.New("broken")
+		r.conn.err = broken
+		_ = r.session.Send(text("x"))
+		r.expectReason(t, transports.TransportError)
+		if !errors.Is(r.receiver.causes[0], broken) {
+			t.Errorf("cause %v", r.receiver.causes[0])
+		}
+	})
+	t.Run("corked packets leave together", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, Options{})
+			r.conn.streaming = true
+			r.sink.Ready()
+			r.conn.sent()
+			r.session.flusher.running = true // as if it were busy elsewhere
+			r.session.Cork()
+			for i := range 3 {
+				if err := r.session.Send(text(strconv.Itoa(i))); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.expectSent(t, r.conn, "")
+			r.session.Uncork()
+			r.expectSent(t, r.conn, "40 41 42")
+			r.session.flusher.run()
+		})
+	})
+	t.Run("corked packets do not wait for a cork that stays", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, Options{})
+			r.conn.streaming = true
+			r.sink.Ready()
+			r.conn.sent()
+			r.session.Cork()
+			if err := r.session.Send(text("a")); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			r.expectSent(t, r.conn, "4a")
+		})
+	})
+}
+
+func TestShutdown(t *testing.T) {
+	down := &transports.CloseError{Reason: "server shutting down"}
+	t.Run("delivers and waits", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, Options{})
+			r.sink.Ready()
+			r.conn.sent()
+			if err := r.session.Send(text("bye")); err != nil {
+				t.Fatal(err)
+			}
+			time.AfterFunc(time.Second, r.sink.Ready)
+			if err := r.manager.Shutdown(t.Context(), down); err != nil {
+				t.Error(err)
+			}
+			r.expectSent(t, r.conn, "4bye 1")
+			r.expectReason(t, down.Reason)
+			if _, err := r.manager.Open(r.polling, transports.Handshake{}, &fakeConn{}); !errors.Is(err, ErrShutdown) {
+				t.Errorf("Open after Shutdown: %v", err)
+			}
+		})
+	})
+	t.Run("gives up with its context", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, Options{})
+			r.sink.Ready()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if err := r.manager.Shutdown(ctx, down); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Shutdown: %v", err)
+			}
+			if r.manager.Len() != 0 || r.conn.cause() == nil {
+				t.Error("the session is still there")
+			}
+		})
+	})
+	t.Run("idle", func(t *testing.T) {
+		r := opened(t, Options{})
+		r.session.fail(down)
+		if err := r.manager.Shutdown(t.Context(), down); err != nil {
+			t.Error(err)
+		}
+		if err := r.manager.Shutdown(t.Context(), down); err != nil {
+			t.Error("second call:", err)
+		}
+	})
+}
+
+func TestSessionLimit(t *testing.T) {
+	r := newRig(t, Options{MaxSessions: 1})
+	if _, err := r.manager.Open(r.polling, transports.Handshake{}, &fakeConn{}); !errors.Is(err, errTooManySessions) {
+		t.Errorf("second session: %v", err)
+	}
+	r.session.fail(&transports.CloseError{Reason: transports.ForcedClose})
+	conn := &fakeConn{}
+	if _, err := r.manager.Open(r.polling, transports.Handshake{}, conn); err != nil {
+		t.Errorf("after the first has gone: %v", err)
+	}
+}
+
+func TestGenerateID(t *testing.T) { // B12
+	ids := []string{"first", "first", ""}
+	next := 0
+	r := newRig(t, Options{GenerateID: func(*transports.Handshake) (string, error) {
+		id := ids[next]
+		next++
+		return id, nil
+	}})
+	if r.session.ID() != "first" {
+		t.Errorf("id %q", r.session.ID())
+	}
+	for range 2 {
+		if _, err := r.manager.Open(r.polling, transports.Handshake{}, &fakeConn{}); !errors.Is(err, errDuplicateID) {
+			t.Errorf("id in use, or empty: %v", err)
+		}
+	}
+	receive(t, r.sink, text("unharmed"))
+}
+
+func TestOptions(t *testing.T) {
+	h := handlerFunc(func(*Session) Receiver { return &fakeReceiver{} })
+	tr := &fakeTransport{name: "x"}
+	for want, o := range map[string]Options{
+		"Transports is empty":      {},
+		`Transports has "x" twice`: {Transports: []transports.Transport{tr, tr}},
+		"PingInterval":             {Transports: []transports.Transport{tr}, PingInterval: -1},
+		"PingTimeout":              {Transports: []transports.Transport{tr}, PingTimeout: -1},
+		"UpgradeTimeout":           {Transports: []transports.Transport{tr}, UpgradeTimeout: -1},
+		"MaxPayload":               {Transports: []transports.Transport{tr}, MaxPayload: -1},
+		"MaxOutboxBytes":           {Transports: []transports.Transport{tr}, MaxOutboxBytes: -1},
+		"CORS allows no origin":    {Transports: []transports.Transport{tr}, CORS: &CORS{}},
+		"browsers refuse":          {Transports: []transports.Transport{tr}, CORS: &CORS{Origins: []string{"*"}, Credentials: true}},
+		`"*" stands alone`:         {Transports: []transports.Transport{tr}, CORS: &CORS{Origins: []string{"*", "https://a"}}},
+		"Cookie":                   {Transports: []transports.Transport{tr}, Cookie: &Cookie{Name: "a b"}},
+	} {
+		if _, err := New(h, o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v does not speak of %s", err, want)
+		}
+	}
+}
