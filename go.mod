@@ -3,12 +3,15 @@ module github.com/upshift-go/upshift
 go 1.26.0
 
 require (
+	github.com/google/go-cmp v0.7.0
+	github.com/lxzan/gws v1.8.9
+	github.com/valyala/fasthttp v1.77.0
+	go.uber.org/goleak v1.3.0
+)
+
+require (
 	github.com/dolthub/maphash v0.1.0 // indirect
-	github.com/google/go-cmp v0.7.0 // indirect
 	github.com/klauspost/compress v1.20.3 // indirect
-	github.com/lxzan/gws v1.8.9 // indirect
 	github.com/molecule-man/go-brrr v1.3.0 // indirect
 	github.com/valyala/bytebufferpool v1.0.0 // indirect
-	github.com/valyala/fasthttp v1.77.0 // indirect
-	go.uber.org/goleak v1.3.0 // indirect
 )

@@ -6,14 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/upshift-go/upshift/core"
 	"github.com/upshift-go/upshift/transports"
 	"github.com/upshift-go/upshift/transports/pipe"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // rig is a server on an in-memory transport. Its tests run in synctest
 // bubbles.

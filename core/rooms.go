@@ -76,19 +76,21 @@ func (r *rooms) drop(s *Socket, name string) {
 	}
 }
 
-// connect makes s reachable. It reports false if s has left for good.
-func (r *rooms) connect(s *Socket) bool {
+// connect makes s reachable and queues the packets that tell its client. The
+// client gets no broadcast before them, and misses none after.
+func (r *rooms) connect(s *Socket, reply *encoded) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s.gone {
-		return false
+		return
 	}
+	// SendLater only queues. An error means that the session is ending.
+	_ = s.conn.session.SendLater(reply.list...)
 	if r.connected == nil {
 		r.connected = make(map[string]*Socket)
 	}
 	r.connected[s.id] = s
 	s.ownRoom = true
-	return true
 }
 
 // remove takes s out of everything, for good. What it was in stays readable

@@ -23,7 +23,8 @@
 // # Lock order
 //
 // connection.mu, Socket.mu and rooms.mu are never held together, nor while a
-// handler, a session or a codec is called.
+// handler or a codec is called, or a session for anything but SendLater, which
+// only queues.
 package core
 
 import (

@@ -184,9 +184,17 @@ func (s *Socket) connect() bool {
 		}
 		return false
 	}
-	// The client may send events as soon as it has read the reply, and may
-	// be gone by then: first be ready for both, then tell it, then be
-	// reachable for others.
+	reply, err := server.encode(&codec.Packet{
+		Type: codec.Connect, Namespace: s.namespace.name, Data: connectReply{SID: s.id},
+	})
+	if err != nil { // the codec is broken
+		server.report(s, "connect failed", "", err)
+		s.Disconnect()
+		return false
+	}
+	defer reply.release()
+	// The client may send events as soon as it has read the reply: be ready
+	// for them first.
 	s.mu.Lock()
 	if s.queue.cause != nil {
 		s.mu.Unlock()
@@ -195,8 +203,7 @@ func (s *Socket) connect() bool {
 	s.queue.stage = connected
 	s.mu.Unlock()
 	s.conn.joined()
-	_ = s.write(&codec.Packet{Type: codec.Connect, Namespace: s.namespace.name, Data: connectReply{SID: s.id}})
-	s.namespace.rooms.connect(s)
+	s.namespace.rooms.connect(s, reply)
 	for _, fn := range routes.onConnect {
 		if err := guard(func() error { return fn(s.ctx, s) }); err != nil {
 			server.report(s, "OnConnect failed", "", err)

@@ -67,7 +67,7 @@ func (e *CloseError) Unwrap() error { return e.Err }
 // Is reports whether target is a CloseError with the same reason and nothing
 // behind it.
 func (e *CloseError) Is(target error) bool {
-	t, ok := target.(*CloseError) //nolint:errorlint // Is compares one link of the chain
+	t, ok := target.(*CloseError)
 	return ok && t.Reason == e.Reason && t.Err == nil
 }
 

@@ -42,7 +42,12 @@ func (f *flusher) run() {
 			todo[i] = nil
 			s.mu.Lock()
 			s.outbox.queued = false
+			overrun := s.outbox.overrun
 			s.mu.Unlock()
+			if overrun {
+				s.fail(slowConsumer)
+				continue
+			}
 			s.flush()
 		}
 	}

@@ -17,6 +17,7 @@ type outbox struct {
 	flushing bool   // somebody is sending
 	queued   bool   // the flusher has this session on its list
 	noop     bool   // release a parked poll
+	overrun  bool   // the flusher is to end the session: its client is too slow
 }
 
 type batch struct{ packets []transports.Packet }
@@ -94,25 +95,25 @@ func sizeOf(packets []transports.Packet) int {
 // behind: the session is then closed with that cause.
 func (s *Session) Send(packets ...transports.Packet) error {
 	later, err := s.enqueue(packets, false)
-	if err != nil {
-		return s.overflow(err)
-	}
-	if !later {
+	switch {
+	case errors.Is(err, transports.ErrSlowConsumer):
+		s.fail(slowConsumer)
+	case err == nil && !later:
 		s.flush()
 	}
-	return nil
+	return err
 }
 
-// SendLater is Send for somebody who sends to many sessions: the write is
-// left to a goroutine that writes once to each session, however much has
-// gathered for it meanwhile.
+// SendLater is Send for somebody who sends to many sessions: everything but
+// the queueing is left to a goroutine that writes once to each session,
+// however much has gathered for it meanwhile. Nothing is called before it
+// returns, so the caller may hold locks.
 func (s *Session) SendLater(packets ...transports.Packet) error {
 	_, err := s.enqueue(packets, true)
-	if err != nil {
-		return s.overflow(err)
-	}
-	return nil
+	return err
 }
+
+var slowConsumer = &transports.CloseError{Reason: transports.TransportError, Err: transports.ErrSlowConsumer}
 
 // Cork makes Send gather packets until the matching Uncork, so that replies to
 // a burst leave in one write. It is a hint, not a promise: packets do not
@@ -147,13 +148,16 @@ func (s *Session) enqueue(packets []transports.Packet, later bool) (bool, error)
 	case size > limit:
 		s.mu.Unlock()
 		return false, ErrTooLarge
-	case s.outbox.bytes+size > limit:
-		s.mu.Unlock()
-		return false, transports.ErrSlowConsumer
 	}
-	s.outbox.push(packets...)
-	later = later || s.outbox.corks > 0
-	add := later && !s.outbox.queued && s.link.ready
+	var err error
+	if s.outbox.bytes+size > limit {
+		err = transports.ErrSlowConsumer
+		s.outbox.overrun = later
+	} else {
+		s.outbox.push(packets...)
+		later = later || s.outbox.corks > 0
+	}
+	add := later && !s.outbox.queued && (s.link.ready || s.outbox.overrun)
 	if add {
 		s.outbox.queued = true
 	}
@@ -161,14 +165,7 @@ func (s *Session) enqueue(packets []transports.Packet, later bool) (bool, error)
 	if add {
 		s.flusher.add(s)
 	}
-	return later, nil
-}
-
-func (s *Session) overflow(err error) error {
-	if errors.Is(err, transports.ErrSlowConsumer) {
-		s.fail(&transports.CloseError{Reason: transports.TransportError, Err: err})
-	}
-	return err
+	return later, err
 }
 
 // flush gives what is queued to the transport, batch by batch, until there is

@@ -110,7 +110,7 @@ func (s *Session) Close(cause *transports.CloseError) {
 	s.state = closing
 	s.cause = cause
 	candidate := s.dropCandidateLocked()
-	if s.outbox.empty() && !s.link.ready {
+	if s.outbox.empty() && !s.link.ready && !s.outbox.flushing {
 		// A poll that comes after the server has closed is answered by a noop
 		// and a close; one that was waiting, by a close alone.
 		s.outbox.push(transports.Packet{Type: transports.Noop})

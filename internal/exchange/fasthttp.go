@@ -3,7 +3,6 @@ package exchange
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"iter"
 	"net"
@@ -18,17 +17,21 @@ import (
 // FastHTTP returns the exchange of a fasthttp request. It is valid until the
 // handler returns. kept says that the server runs with KeepHijackedConns; if it
 // does not, a hijacked connection is served on the server's goroutine, which
-// would close it otherwise.
+// closes it afterwards.
+//
+// With StreamRequestBody a body that is too large is answered; without it, one
+// over the server's MaxRequestBodySize is refused by fasthttp, with status 400,
+// before there is an exchange.
 func FastHTTP(ctx *fasthttp.RequestCtx, kept bool) transports.Exchange {
-	e := &fastExchange{ctx: ctx, kept: kept}
-	e.parking.wake = make(chan struct{})
-	return e
+	ctx.Response.Header.SetNoDefaultContentType(true)
+	return &fastExchange{ctx: ctx, kept: kept}
 }
 
 type fastExchange struct {
 	ctx     *fasthttp.RequestCtx
 	kept    bool
 	parking parking
+	upload  upload
 }
 
 var _ transports.Exchange = (*fastExchange)(nil)
@@ -45,7 +48,16 @@ func (e *fastExchange) Secure() bool             { return e.ctx.IsTLS() }
 func (e *fastExchange) Context() context.Context { return e.ctx }
 
 func (e *fastExchange) Header(name string) string {
-	return string(e.ctx.Request.Header.Peek(name))
+	if value := e.ctx.Request.Header.Peek(name); value != nil {
+		return string(value)
+	}
+	// A server that does not normalise names finds them in one case only.
+	for n, value := range e.ctx.Request.Header.All() {
+		if len(n) == len(name) && strings.EqualFold(string(n), name) {
+			return string(value)
+		}
+	}
+	return ""
 }
 
 func (e *fastExchange) Headers() iter.Seq2[string, string] {
@@ -61,8 +73,7 @@ func (e *fastExchange) Headers() iter.Seq2[string, string] {
 func (e *fastExchange) ResponseHeaders() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
 		for name, value := range e.ctx.Response.Header.All() {
-			switch string(name) {
-			case fasthttp.HeaderContentType, fasthttp.HeaderContentLength, fasthttp.HeaderServer:
+			if string(name) == fasthttp.HeaderServer {
 				continue // fasthttp's own
 			}
 			if !yield(string(name), string(value)) {
@@ -81,67 +92,68 @@ func (e *fastExchange) ReadBody(limit int64) ([]byte, error) {
 		}
 		return body, nil
 	}
-	length := int64(e.ctx.Request.Header.ContentLength())
-	body, err := readBody(stream, max(length, -1), limit)
-	if errors.Is(err, transports.ErrPayloadTooLarge) {
-		discard(stream, e.ctx.Conn().SetReadDeadline)
+	length := max(int64(e.ctx.Request.Header.ContentLength()), -1)
+	body, spoilt, err := e.upload.read(stream, length, limit, e.setReadDeadline)
+	if spoilt {
+		e.ctx.SetConnectionClose() // fasthttp would read on
 	}
 	return body, err
 }
+
+func (e *fastExchange) setReadDeadline(t time.Time) error { return e.ctx.Conn().SetReadDeadline(t) }
+
+func (e *fastExchange) Abort() { e.upload.abort(e.setReadDeadline) }
 
 func (e *fastExchange) SetHeader(name, value string) { e.ctx.Response.Header.Set(name, value) }
 func (e *fastExchange) AddHeader(name, value string) { e.ctx.Response.Header.Add(name, value) }
 
 func (e *fastExchange) Respond(status int, body []byte) error {
-	if strings.EqualFold(string(e.ctx.Response.Header.Peek("Connection")), "close") {
-		e.ctx.SetConnectionClose()
-	}
 	e.ctx.SetStatusCode(status)
 	e.ctx.SetBody(body) // copies; written when the handler has returned
 	return nil
 }
 
-func (e *fastExchange) Park() error { return e.parking.park(e.ctx.Conn()) }
-func (e *fastExchange) Unpark()     { e.parking.unpark() }
-
-func (e *fastExchange) Abort() {
-	_ = e.ctx.Conn().SetReadDeadline(longAgo) // fails only if the connection has ended
+func (e *fastExchange) Park() error {
+	if e.ctx.RequestBodyStream() != nil && e.ctx.Request.Header.ContentLength() != 0 {
+		// The wait leaves the connection without a read deadline, and the
+		// server would wait for the body of this request without end.
+		e.ctx.SetConnectionClose()
+	}
+	return e.parking.park(e.ctx.Conn())
 }
+
+func (e *fastExchange) Unpark() { e.parking.unpark() }
 
 func (e *fastExchange) Hijack(serve func(conn net.Conn, early []byte)) error {
 	kept := e.kept
 	e.ctx.HijackSetNoResponse(true) // the 101 is the transport's to write
 	e.ctx.Hijack(func(wrapped net.Conn) {
-		early, err := buffered(wrapped)
 		conn := wrapped
 		if w, ok := wrapped.(interface{ UnsafeConn() net.Conn }); ok {
 			// The wrapper's Close does nothing on some servers, and the
 			// wrapper is reused when this function returns.
 			conn = w.UnsafeConn()
 		}
-		switch {
-		case err != nil:
-			_ = conn.Close() // it is broken already
-		case kept:
+		early := buffered(wrapped, conn)
+		if kept {
 			go serve(conn, early)
-		default:
+		} else {
 			serve(conn, early)
 		}
 	})
 	return nil
 }
 
-// buffered returns what fasthttp has read past the request. Under a deadline
-// that has passed the wrapper yields that and never reads the connection.
-func buffered(conn net.Conn) ([]byte, error) {
-	if err := conn.SetDeadline(longAgo); err != nil {
-		return nil, err
+// buffered returns what fasthttp has read past the request, leaving conn
+// without a deadline. Under one that has passed the wrapper yields that and
+// does not read the connection. A connection that cannot do this is broken,
+// and whoever serves it will find out.
+func buffered(wrapped io.Reader, conn net.Conn) []byte {
+	if conn.SetReadDeadline(longAgo) != nil {
+		return nil
 	}
 	var early bytes.Buffer
-	if _, err := early.ReadFrom(onlyReader{conn}); err == nil {
-		return nil, io.EOF
-	}
-	return early.Bytes(), conn.SetDeadline(time.Time{})
+	_, _ = early.ReadFrom(wrapped) // ends with the deadline
+	_ = conn.SetReadDeadline(time.Time{})
+	return early.Bytes()
 }
-
-type onlyReader struct{ io.Reader }

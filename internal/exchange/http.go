@@ -4,9 +4,9 @@
 package exchange
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"io"
 	"iter"
 	"net"
 	"net/http"
@@ -17,15 +17,18 @@ import (
 )
 
 // HTTP returns the exchange of a net/http request. It is valid until the
-// handler returns.
+// handler returns. Middleware that wraps the ResponseWriter must have an
+// Unwrap method (see http.ResponseController), or upgrades are refused and the
+// timeouts of the server cut parked polls.
 func HTTP(w http.ResponseWriter, r *http.Request) transports.Exchange {
 	return &httpExchange{w: w, r: r, wake: make(chan struct{})}
 }
 
 type httpExchange struct {
-	w    http.ResponseWriter
-	r    *http.Request
-	wake chan struct{} // closed by Unpark
+	w      http.ResponseWriter
+	r      *http.Request
+	wake   chan struct{} // closed by Unpark
+	upload upload
 }
 
 var _ transports.Exchange = (*httpExchange)(nil)
@@ -68,19 +71,34 @@ func eachField(h http.Header, yield func(string, string) bool) {
 }
 
 func (e *httpExchange) ReadBody(limit int64) ([]byte, error) {
-	body, err := readBody(e.r.Body, e.r.ContentLength, limit)
-	if errors.Is(err, transports.ErrPayloadTooLarge) {
-		discard(e.r.Body, func(t time.Time) error { return http.NewResponseController(e.w).SetReadDeadline(t) })
+	if e.r.ContentLength > limit && (e.r.ProtoMajor > 1 || e.r.Header.Get("Expect") != "") {
+		// Nothing has to be read for the client to see the answer: HTTP/2 ends
+		// the stream, and a client that expects a 100 waits for it.
+		return nil, transports.ErrPayloadTooLarge
+	}
+	body, spoilt, err := e.upload.read(e.r.Body, e.r.ContentLength, limit, e.setReadDeadline)
+	if spoilt && e.r.ProtoMajor == 1 {
+		e.w.Header().Set("Connection", "close") // net/http would read on
 	}
 	return body, err
 }
+
+func (e *httpExchange) setReadDeadline(t time.Time) error {
+	return http.NewResponseController(e.w).SetReadDeadline(t)
+}
+
+func (e *httpExchange) Abort() { e.upload.abort(e.setReadDeadline) }
 
 func (e *httpExchange) SetHeader(name, value string) { e.w.Header().Set(name, value) }
 func (e *httpExchange) AddHeader(name, value string) { e.w.Header().Add(name, value) }
 
 func (e *httpExchange) Respond(status int, body []byte) error {
-	if status != http.StatusNoContent && status != http.StatusNotModified {
-		e.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	h := e.w.Header()
+	if status != http.StatusNotModified {
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+	}
+	if _, ok := h["Content-Type"]; !ok {
+		h["Content-Type"] = nil // net/http would guess one
 	}
 	e.w.WriteHeader(status)
 	if len(body) == 0 || e.r.Method == http.MethodHead {
@@ -96,6 +114,7 @@ func (e *httpExchange) Park() error {
 		return nil
 	default:
 	}
+	defer e.suspendTimeouts()()
 	select {
 	case <-e.wake:
 		return nil
@@ -104,12 +123,27 @@ func (e *httpExchange) Park() error {
 	}
 }
 
-func (e *httpExchange) Unpark() { close(e.wake) }
-
-func (e *httpExchange) Abort() {
-	// A writer that cannot do it reads on until the client is done.
-	_ = http.NewResponseController(e.w).SetReadDeadline(longAgo)
+// suspendTimeouts keeps the timeouts of the server, which are meant for
+// requests that are worked on, from cutting one that is parked. The function
+// that it returns gives the answer the time that the server has for writing.
+func (e *httpExchange) suspendTimeouts() (resume func()) {
+	server, ok := e.r.Context().Value(http.ServerContextKey).(*http.Server)
+	if !ok {
+		return func() {}
+	}
+	// A writer that has no deadlines is no connection of that server's.
+	c := http.NewResponseController(e.w)
+	if server.ReadTimeout > 0 {
+		_ = c.SetReadDeadline(time.Time{})
+	}
+	if server.WriteTimeout <= 0 {
+		return func() {}
+	}
+	_ = c.SetWriteDeadline(time.Time{})
+	return func() { _ = c.SetWriteDeadline(time.Now().Add(server.WriteTimeout)) }
 }
+
+func (e *httpExchange) Unpark() { close(e.wake) }
 
 func (e *httpExchange) Hijack(serve func(conn net.Conn, early []byte)) error {
 	conn, buffered, err := http.NewResponseController(e.w).Hijack()
@@ -124,54 +158,6 @@ func (e *httpExchange) Hijack(serve func(conn net.Conn, early []byte)) error {
 		return errors.Join(err, conn.Close())
 	}
 	// net/http's goroutine ends with the handler, and its buffers with it.
-	go serve(conn, append([]byte(nil), early...))
+	go serve(conn, bytes.Clone(early))
 	return nil
-}
-
-// longAgo is a deadline that has passed.
-var longAgo = time.Unix(1, 0)
-
-// readBody reads a body whose announced length is length, or negative if it
-// is not known.
-func readBody(body io.Reader, length, limit int64) ([]byte, error) {
-	if length > limit {
-		return nil, transports.ErrPayloadTooLarge
-	}
-	capacity := length
-	if length < 0 {
-		capacity = min(limit, 512)
-	}
-	// What is announced is believed only as far as it has come.
-	data := make([]byte, 0, min(capacity+1, 64<<10))
-	for {
-		if len(data) == cap(data) {
-			data = append(data, 0)[:len(data)]
-		}
-		n, err := body.Read(data[len(data):cap(data)])
-		data = data[:len(data)+n]
-		switch {
-		case int64(len(data)) > limit:
-			return nil, transports.ErrPayloadTooLarge
-		case errors.Is(err, io.EOF) && (length < 0 || int64(len(data)) == length):
-			return data, nil
-		case err != nil:
-			return nil, transports.ErrClientGone
-		}
-	}
-}
-
-// What of an oversized body is still read, so that the client, which is
-// writing, comes to read the answer. What is over these limits gets a
-// connection that is closed under it.
-const (
-	maxDiscard  = 32 << 20
-	discardTime = 5 * time.Second
-)
-
-func discard(body io.Reader, setDeadline func(time.Time) error) {
-	if setDeadline(time.Now().Add(discardTime)) != nil {
-		return
-	}
-	_, _ = io.CopyN(io.Discard, body, maxDiscard)
-	_ = setDeadline(time.Time{}) // a connection without deadlines is closed by the server
 }

@@ -1,11 +1,10 @@
-//go:build !unix
+//go:build !unix || aix || solaris
 
 package exchange
 
-import "net"
-
-// socketOf returns nil: without a way to look at a socket, a parked poll ends
+// usable returns nil: without a way to look at a socket, a parked poll ends
 // when there is something to answer.
-func socketOf(net.Conn) net.Conn { return nil }
+func usable(socket) socket { return nil }
 
-func waitReadable(net.Conn) bool { return false }
+// waitForEnd is never called, because no socket is usable.
+func waitForEnd(socket) bool { return false }

@@ -1,41 +1,45 @@
-//go:build unix
+//go:build unix && !aix && !solaris
 
 package exchange
 
 import (
-	"crypto/tls"
 	"errors"
-	"net"
+	"os"
 	"syscall"
 )
 
-// socketOf returns the socket under a connection, or nil if there is none.
-func socketOf(conn net.Conn) net.Conn {
-	if t, ok := conn.(*tls.Conn); ok {
-		conn = t.NetConn()
-	}
-	if _, ok := conn.(syscall.Conn); ok {
-		return conn
-	}
-	return nil
-}
+func usable(s socket) socket { return s }
 
-// waitReadable waits until something can be read from a socket, and takes
-// nothing of it. It reports whether that something is the end of the
-// connection. A read deadline ends the wait, with false.
-func waitReadable(conn net.Conn) (ended bool) {
-	raw, err := conn.(syscall.Conn).SyscallConn() //nolint:forcetypeassert // socketOf has seen to it
+// waitForEnd waits until the connection ends, and reads nothing of it. A read
+// deadline ends the wait too; it returns false then.
+//
+// What the client has sent ahead, such as a pipelined request, stays where it
+// is: the pollers of these systems report a change, not a state, so input that
+// is left alone does not wake the goroutine twice.
+func waitForEnd(s socket) (gone bool) {
+	raw, err := s.SyscallConn()
 	if err != nil {
 		return true
 	}
-	_ = raw.Read(func(fd uintptr) bool { // its error is the deadline, or the end that another goroutine made
-		var b [1]byte
-		n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		if errors.Is(err, syscall.EAGAIN) || errors.Is(err, syscall.EINTR) {
-			return false
-		}
-		ended = n <= 0
-		return true
+	err = raw.Read(func(fd uintptr) bool {
+		gone = hasEnded(int(fd))
+		return gone
 	})
-	return ended
+	return gone || !errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+func hasEnded(fd int) bool {
+	for {
+		var b [1]byte
+		n, _, err := syscall.Recvfrom(fd, b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case errors.Is(err, syscall.EAGAIN):
+			return false
+		case err != nil || n == 0:
+			return true
+		default:
+			return endsBehindInput(fd)
+		}
+	}
 }

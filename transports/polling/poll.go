@@ -1,8 +1,10 @@
 package polling
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
 
 	"github.com/upshift-go/upshift/transports"
 )
@@ -13,84 +15,104 @@ import (
 type poll struct {
 	exchange transports.Exchange
 
-	// Set by answer, before it wakes the goroutine.
-	body     []byte
+	// Set under conn.mu, before the goroutine is woken.
+	body     *body // nil until then
 	compress bool
-	done     chan struct{} // closed by answer when it is done with the exchange
 }
 
-func newPoll(ex transports.Exchange) *poll { return &poll{exchange: ex, done: make(chan struct{})} }
+// A body is an encoded batch. Bodies are reused.
+type body struct{ data []byte }
 
-// answer is called once, by who has taken the poll from its conn.
-func (p *poll) answer(batch []transports.Packet) {
-	p.body = AppendPayload(nil, batch)
+var bodies = sync.Pool{New: func() any { return new(body) }}
+
+func newBody(batch []transports.Packet) *body {
+	b := bodies.Get().(*body) //nolint:forcetypeassert // the pool holds nothing else
+	b.data = AppendPayload(b.data[:0], batch)
+	return b
+}
+
+func (b *body) recycle() {
+	if cap(b.data) <= 64<<10 { // one burst should not keep its peak in the pool
+		bodies.Put(b)
+	}
+}
+
+// worthCompressing reports whether the answer that carries a batch may be
+// compressed. What only releases a poll is not worth it.
+func (o *Options) worthCompressing(batch []transports.Packet, size int) bool {
+	if o.CompressFrom < 0 || size < o.CompressFrom {
+		return false
+	}
 	for i := range batch {
 		if t := batch[i].Type; t != transports.Noop && t != transports.Close && !batch[i].NoCompress {
-			p.compress = true
+			return true
 		}
 	}
-	p.exchange.Unpark()
-	close(p.done)
+	return false
 }
 
-// get answers a GET.
-func (c *conn) get(ex transports.Exchange) {
-	p := newPoll(ex)
+// serveGet answers a GET.
+func (c *conn) serveGet(ex transports.Exchange) {
+	p := &poll{exchange: ex}
 	c.mu.Lock()
-	if c.ended || c.retired {
-		c.mu.Unlock()
-		gone(ex)
-		return
+	s, overlap := c.state, c.poll != nil
+	if s == open && !overlap {
+		c.poll = p
 	}
-	if c.poll != nil {
-		c.mu.Unlock()
-		c.end(&transports.CloseError{Reason: transports.TransportError, Err: transports.ErrOverlap}, closing)
-		respondEmpty(ex, 400)
-		return
-	}
-	c.poll = p
 	c.mu.Unlock()
-	c.sink.Ready()
-	c.serve(p)
-}
-
-// serve parks the request until its poll is answered, and writes the answer.
-func (c *conn) serve(p *poll) {
-	if err := p.exchange.Park(); err != nil {
-		c.mu.Lock()
-		mine := c.poll == p
-		if mine {
-			c.poll = nil
-		}
-		c.mu.Unlock()
-		if mine {
-			c.end(&transports.CloseError{
-				Reason: transports.TransportError,
-				Err:    fmt.Errorf("poll %w", err),
-			}, closing)
-			return
-		}
-		// Somebody has just taken the poll to answer it. Nobody will read the
-		// answer, but the exchange must last until it is made.
-		<-p.done
+	switch {
+	case s != open:
+		refuse(ex, s)
+	case overlap:
+		c.end(&transports.CloseError{Reason: transports.TransportError, Err: transports.ErrOverlap})
+		respondEmpty(ex, 400)
+	default:
+		c.sink.Ready()
+		c.serve(p)
 	}
-	c.respond(p)
 }
 
-func (c *conn) respond(p *poll) {
+// serve parks a request until its poll is answered, and writes the answer. A
+// client that left before it could take the answer ends the conn.
+func (c *conn) serve(p *poll) {
+	parkErr := p.exchange.Park()
+	err := parkErr
+	if err == nil {
+		err = p.respond()
+	}
+	if err != nil {
+		if !errors.Is(err, transports.ErrClientGone) {
+			err = fmt.Errorf("%w: %w", transports.ErrClientGone, err)
+		}
+		c.end(&transports.CloseError{Reason: transports.TransportError, Err: fmt.Errorf("poll %w", err)})
+	}
+	if parkErr != nil {
+		respondEmpty(p.exchange, 400) // in case it was a time limit of a handler in front
+	}
+	p.body.recycle() // there is one: end leaves no poll without
+}
+
+func (p *poll) respond() error {
 	ex := p.exchange
 	ex.SetHeader("Content-Type", "text/plain; charset=UTF-8")
+	setCommonHeaders(ex)
+	if p.compress {
+		ex.AddHeader("Vary", "Accept-Encoding")
+		if coding := acceptedCoding(ex.Header("Accept-Encoding")); coding != identity {
+			c := compressors[coding].get()
+			defer compressors[coding].put(c)
+			ex.SetHeader("Content-Encoding", coding.String())
+			return ex.Respond(200, c.compress(p.body.data))
+		}
+	}
+	return ex.Respond(200, p.body.data)
+}
+
+// setCommonHeaders sets what every successful answer has. Some versions of
+// Internet Explorer took polls for scripts that an attacker had injected.
+func setCommonHeaders(ex transports.Exchange) {
 	ex.SetHeader("Cache-Control", "no-store")
 	if agent := ex.Header("User-Agent"); strings.Contains(agent, ";MSIE") || strings.Contains(agent, "Trident/") {
 		ex.SetHeader("X-XSS-Protection", "0")
 	}
-	body := p.body
-	if c.options.CompressFrom >= 0 && p.compress && len(body) >= c.options.CompressFrom {
-		ex.AddHeader("Vary", "Accept-Encoding")
-		if encoding := acceptedEncoding(ex.Header("Accept-Encoding")); encoding != "" {
-			ex.SetHeader("Content-Encoding", encoding)
-			body = compress(encoding, body)
-		}
-	}
-	_ = ex.Respond(200, body) // what a client that leaves now misses, it misses
 }

@@ -1,0 +1,153 @@
+package codec
+
+import (
+	"bytes"
+	"encoding/json"
+	"sync"
+	"unicode/utf8"
+)
+
+// JSONOptions are the limits of the JSON codec. The zero value has sane ones.
+type JSONOptions struct {
+	// MaxAttachments is how many binary values one packet may carry, both
+	// ways. Zero means 10, which is also what the reference implementation
+	// accepts: a JavaScript peer drops the connection if it gets more.
+	// Negative means none.
+	MaxAttachments int
+
+	// MaxDepth is how deeply arrays and objects of a payload may be nested,
+	// both ways; the array of the arguments counts as the first level. Zero
+	// and below mean 512, the maximum is 10000.
+	MaxDepth int
+
+	// MaxPendingBytes limits a received packet with attachments, in bytes:
+	// the text and all of its attachments, which wait in memory for the last
+	// one. Zero and below mean 10,000,000. The size of a single message is
+	// limited by the layer below.
+	MaxPendingBytes int64
+}
+
+const (
+	defaultAttachments  = 10
+	defaultDepth        = 512
+	maxDepth            = 10000 // encoding/json refuses more
+	defaultPendingBytes = 10_000_000
+)
+
+// JSON returns the default codec of Socket.IO: one text message, followed by a
+// binary message for each byte slice among the arguments.
+//
+// Sending follows encoding/json with these differences. A byte slice that is
+// not nil, also of a named type and anywhere inside maps, slices, pointers and
+// structs, becomes an attachment; an empty one in a field with omitempty is
+// omitted. Arrays of bytes, json.RawMessage and types that marshal themselves
+// are left to encoding/json. <, > and & are not escaped. Numbers beyond 2^53
+// lose precision in JavaScript.
+//
+// What cannot be sent is an error: NaN and infinities, channels and functions,
+// values that contain themselves, and a member named "_placeholder" in a
+// packet that carries attachments, because the peer could not tell it from a
+// reference to one.
+//
+// Receiving is strict where the reference implementation is lax: a payload
+// that the protocol asks for must be there, an ack id is at most MaxID,
+// numbers in the header are digits only. Binding follows encoding/json; a
+// binary value binds to a byte slice, or to an any, which becomes a []byte. A
+// json.RawMessage gets the placeholder in its place, a Raw the value with its
+// attachments, and a type with an UnmarshalJSON of its own a JSON string whose
+// meaning is only known to this package.
+func JSON(o JSONOptions) Codec {
+	switch {
+	case o.MaxAttachments == 0:
+		o.MaxAttachments = defaultAttachments
+	case o.MaxAttachments < 0:
+		o.MaxAttachments = 0
+	}
+	if o.MaxDepth <= 0 {
+		o.MaxDepth = defaultDepth
+	}
+	o.MaxDepth = min(o.MaxDepth, maxDepth)
+	if o.MaxPendingBytes <= 0 {
+		o.MaxPendingBytes = defaultPendingBytes
+	}
+	return &jsonCodec{limits: o}
+}
+
+var _ Codec = (*jsonCodec)(nil)
+
+// jsonCodec is immutable but for the pool.
+type jsonCodec struct {
+	limits   JSONOptions
+	encoders sync.Pool // of *jsonEncoder
+}
+
+func (c *jsonCodec) Name() string { return "json" }
+
+func (c *jsonCodec) NewDecoder() Decoder { return &jsonDecoder{limits: &c.limits} }
+
+func (c *jsonCodec) Encode(dst []Frame, p *Packet) ([]Frame, error) {
+	if err := p.Validate(); err != nil {
+		return dst, err
+	}
+	e := c.encoder()
+	defer c.release(e)
+	if err := e.payload(p); err != nil {
+		return dst, err
+	}
+	e.header(p)
+	text := make([]byte, 0, len(e.head)+len(e.body))
+	text = append(append(text, e.head...), e.body...)
+	dst = append(dst, Frame{Data: text})
+	for _, a := range e.attachments {
+		dst = append(dst, Frame{Binary: true, Data: a})
+	}
+	return dst, nil
+}
+
+func (c *jsonCodec) encoder() *jsonEncoder {
+	if e, ok := c.encoders.Get().(*jsonEncoder); ok {
+		return e
+	}
+	e := &jsonEncoder{limits: &c.limits}
+	e.json = json.NewEncoder(&e.scratch)
+	e.json.SetEscapeHTML(false)
+	return e
+}
+
+// release gives an encoder back, unless a large packet has made it large.
+func (c *jsonCodec) release(e *jsonEncoder) {
+	const keep = 64 << 10
+	if cap(e.body) > keep || e.scratch.Cap() > keep {
+		return
+	}
+	clear(e.attachments)
+	clear(e.leaves)
+	e.head, e.body = e.head[:0], e.body[:0]
+	e.attachments, e.leaves = e.attachments[:0], e.leaves[:0]
+	e.foreign = false
+	c.encoders.Put(e)
+}
+
+// jsonText decodes the values of a packet without attachments.
+type jsonText struct{}
+
+func (jsonText) Unmarshal(data []byte, dst any) error {
+	switch d := dst.(type) {
+	case *string:
+		// The commonest payload by far, and encoding/json would read it twice.
+		if n := len(data); n >= 2 && data[0] == '"' && d != nil && isPlain(data[1:n-1]) {
+			*d = string(data[1 : n-1])
+			return nil
+		}
+	case *json.RawMessage:
+		if d != nil {
+			*d = bytes.Clone(data)
+			return nil
+		}
+	}
+	return json.Unmarshal(data, dst)
+}
+
+// isPlain reports whether what stands between the quotes of a JSON string is
+// what the string says.
+func isPlain(text []byte) bool { return plainPrefix(text) == len(text) && utf8.Valid(text) }

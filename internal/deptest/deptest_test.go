@@ -1,0 +1,161 @@
+// Package deptest keeps the direction of the imports: the compiler refuses
+// cycles, but not a transport that knows the session manager.
+package deptest
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/upshift-go/upshift"
+
+// heavy is what core must never bring into a program that did not ask for it.
+var heavy = []string{
+	"github.com/redis/", "github.com/gomodule/redigo", "github.com/nats-io/",
+	"github.com/prometheus/", "go.opentelemetry.io/", "github.com/golang-jwt/",
+	"github.com/quic-go/", "github.com/gin-gonic/", "github.com/labstack/",
+	"github.com/gofiber/", "github.com/go-chi/",
+}
+
+// A rule says what one package may reach, at any depth.
+type rule struct {
+	pkg    string
+	ours   []string // packages of this module that it may reach
+	stdlib bool     // it reaches no package of another module
+	never  []string // prefixes of import paths that it must not reach
+	why    string
+}
+
+// rules has a row for every package that a program may import.
+var rules = []rule{
+	{
+		pkg: "transports", stdlib: true,
+		why: "a stranger writes a transport by importing this alone, and gets nothing else with it",
+	},
+	{
+		pkg: "transports/transporttest", ours: []string{"transports"}, stdlib: true,
+		why: "a stranger's test needs the contract and nothing of the server",
+	},
+	{
+		pkg: "transports/pipe", ours: []string{"transports"}, stdlib: true,
+		why: "it shows what a stranger's transport needs, which is the contract alone",
+	},
+	{
+		pkg: "transports/polling", ours: []string{"transports"}, never: []string{"net/http", "github.com/valyala/fasthttp"},
+		why: "the Go client shares its payload encoding and must not link a server by it",
+	},
+	{
+		pkg: "transports/ws", ours: []string{"transports"}, never: []string{"github.com/valyala/fasthttp"},
+		why: "a transport knows the contract, no session manager and no HTTP server",
+	},
+	{
+		pkg: "event", stdlib: true,
+		why: "descriptors are shared by server and client, so they are a leaf",
+	},
+	{
+		pkg: "codec", never: append(heavy, "net"),
+		why: "a codec turns bytes into packets and back; it knows no connection",
+	},
+	{
+		pkg: "codec/codectest", ours: []string{"codec"}, never: append(heavy, "net"),
+		why: "a stranger's test of a codec needs codecs and nothing of the server",
+	},
+	{
+		pkg: "core/session", ours: []string{"transports"},
+		never: []string{"github.com/valyala/fasthttp", "github.com/lxzan/gws"},
+		why:   "the session manager knows packets and transports, not events, and no transport in particular",
+	},
+	{
+		pkg: "core",
+		ours: []string{
+			"core/session", "codec", "event", "internal/exchange",
+			"transports", "transports/polling", "transports/ws",
+		},
+		never: heavy,
+		why:   "who embeds the server pays for two transports and nothing more; middleware, adapters and clients import core",
+	},
+	{
+		pkg: "internal/exchange", ours: []string{"transports"}, never: heavy,
+		why: "the HTTP front doors serve whoever stands behind the contract",
+	},
+}
+
+func TestImportDirection(t *testing.T) {
+	for _, rule := range rules {
+		t.Run(rule.pkg, func(t *testing.T) {
+			path := module + "/" + rule.pkg
+			allowed := []string{path}
+			for _, pkg := range rule.ours {
+				allowed = append(allowed, module+"/"+pkg)
+			}
+			for _, dep := range list(t, "-deps", "-f", "{{.Standard}} {{.ImportPath}}", path) {
+				standard, dep, _ := strings.Cut(dep, " ")
+				ours := strings.HasPrefix(dep, module)
+				switch {
+				case ours && !slices.Contains(allowed, dep):
+					t.Errorf("%s reaches %s, but: %s", path, dep, rule.why)
+				case rule.stdlib && !ours && standard != "true":
+					t.Errorf("%s reaches %s, which is not in the standard library, but: %s", path, dep, rule.why)
+				case slices.ContainsFunc(rule.never, func(prefix string) bool { return under(dep, prefix) }):
+					t.Errorf("%s reaches %s, but: %s", path, dep, rule.why)
+				}
+			}
+		})
+	}
+}
+
+// A package without a row would be free to import anything.
+func TestEveryPackageHasARule(t *testing.T) {
+	for _, path := range list(t, module+"/...") {
+		pkg := strings.TrimPrefix(path, module+"/")
+		if under(pkg, "examples") || pkg == "internal/deptest" {
+			continue // programs may import what they like
+		}
+		if !slices.ContainsFunc(rules, func(r rule) bool { return r.pkg == pkg }) {
+			t.Errorf("package %s has no row in the table of this test", pkg)
+		}
+	}
+}
+
+func TestUnder(t *testing.T) {
+	for _, test := range []struct {
+		path, prefix string
+		want         bool
+	}{
+		{"net/http", "net/http", true},
+		{"net/http/httptrace", "net/http", true},
+		{"net/httpx", "net/http", false},
+		{"net", "net/http", false},
+		{"github.com/redis/go-redis/v9", "github.com/redis/", true},
+		{"vendor/golang.org/x/net/http2/hpack", "golang.org", false},
+	} {
+		if got := under(test.path, test.prefix); got != test.want {
+			t.Errorf("under(%q, %q) = %v", test.path, test.prefix, got)
+		}
+	}
+}
+
+// under reports whether path is prefix or lies below it.
+func under(path, prefix string) bool {
+	rest, ok := strings.CutPrefix(path, strings.TrimSuffix(prefix, "/"))
+	return ok && (rest == "" || rest[0] == '/')
+}
+
+// list runs go list. A package that does not exist fails the test.
+func list(t *testing.T, args ...string) []string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list"}, args...)...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %v\n%s", cmd, err, stderr.String())
+	}
+	text := strings.TrimSpace(string(out))
+	if text == "" {
+		t.Fatalf("%v listed nothing", cmd)
+	}
+	return strings.Split(text, "\n")
+}

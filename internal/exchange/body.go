@@ -1,0 +1,129 @@
+package exchange
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/upshift-go/upshift/transports"
+)
+
+// longAgo is a deadline that has passed.
+var longAgo = time.Unix(1, 0)
+
+// A setDeadline sets the read deadline of a connection.
+type setDeadline func(time.Time) error
+
+// An upload is the reading of a request's body. Abort may end it from another
+// goroutine, by a read deadline; the mutex keeps that deadline from hitting
+// whatever uses the connection after the body.
+type upload struct {
+	mu      sync.Mutex // guards what follows
+	active  bool       // ReadBody runs
+	aborted bool
+}
+
+// read reads a body of which length bytes are announced; length is negative if
+// it is not known. It reports as spoilt a connection on which something of the
+// body may be left: no further request can be read from it.
+func (u *upload) read(body io.Reader, length, limit int64, set setDeadline) (data []byte, spoilt bool, err error) {
+	if !u.begin(set) {
+		return nil, true, transports.ErrClientGone
+	}
+	data, err = readBody(body, length, limit)
+	spoilt = err != nil
+	if errors.Is(err, transports.ErrPayloadTooLarge) {
+		spoilt = length > limit+maxDiscard || !u.discard(body, set)
+	}
+	if u.end(spoilt, set) && err == nil {
+		return nil, spoilt, transports.ErrClientGone
+	}
+	return data, spoilt, err
+}
+
+// begin reports false if the upload has been aborted.
+func (u *upload) begin(set setDeadline) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.active = !u.aborted
+	if u.aborted {
+		_ = set(longAgo) // the server is not to wait for the body either
+	}
+	return u.active
+}
+
+// end reports whether the upload was aborted. The deadline of a spoilt
+// connection stays, for the server as well.
+func (u *upload) end(spoilt bool, set setDeadline) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.active = false
+	if u.aborted && !spoilt {
+		_ = set(time.Time{}) // fails only if the connection has ended
+	}
+	return u.aborted
+}
+
+func (u *upload) abort(set setDeadline) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.aborted = true
+	if u.active {
+		_ = set(longAgo) // a connection without deadlines is read on until the client is done
+	}
+}
+
+// What of an oversized body is still read, so that the client, which is
+// writing, comes to read the answer. A client that sends more, or more slowly,
+// may find its connection reset before it has seen the answer.
+const (
+	maxDiscard  = 32 << 20
+	discardTime = 5 * time.Second
+)
+
+// discard reads the rest of a body and reports whether it came to its end.
+func (u *upload) discard(body io.Reader, set setDeadline) bool {
+	limit := func(t time.Time) bool {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		return !u.aborted && set(t) == nil
+	}
+	if !limit(time.Now().Add(discardTime)) {
+		return false
+	}
+	_, err := io.CopyN(io.Discard, body, maxDiscard)
+	return errors.Is(err, io.EOF) && limit(time.Time{})
+}
+
+func readBody(body io.Reader, length, limit int64) ([]byte, error) {
+	if length > limit {
+		return nil, transports.ErrPayloadTooLarge
+	}
+	capacity := length
+	if length < 0 {
+		capacity = 512
+	}
+	// What is announced is believed only as far as it has come. The byte more
+	// is for the read that finds the end.
+	data := make([]byte, 0, min(capacity, limit, 64<<10)+1)
+	for {
+		if len(data) == cap(data) {
+			data = append(data, 0)[:len(data)]
+		}
+		n, err := body.Read(data[len(data):cap(data)])
+		data = data[:len(data)+n]
+		switch {
+		case int64(len(data)) > limit:
+			return nil, transports.ErrPayloadTooLarge
+		case errors.Is(err, io.EOF) && (length < 0 || int64(len(data)) == length):
+			return data, nil
+		case err != nil:
+			if _, ok := errors.AsType[*http.MaxBytesError](err); ok { // of a handler in front
+				return nil, transports.ErrPayloadTooLarge
+			}
+			return nil, transports.ErrClientGone // fasthttp has a plain EOF for a body that is cut short
+		}
+	}
+}

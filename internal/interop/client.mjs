@@ -1,0 +1,196 @@
+// Official Socket.IO and Engine.IO clients, driven from outside: one JSON command per line on
+// stdin, one JSON report per line on stdout.
+//
+//   {"id":1, "op":"open", "client":"a", "url":"http://…", "options":{…}}
+//   {"reply":1}
+//   {"client":"a", "event":"connect", "sid":"…", "transport":"polling"}
+//
+// Binary values travel as {"$binary":"<base64>"}. The process ends when stdin
+// does.
+import { Socket as Engine } from "engine.io-client";
+import { createInterface } from "node:readline";
+import { io } from "socket.io-client";
+
+const clients = new Map(); // name -> Socket of socket.io-client
+const engines = new Map(); // name -> Socket of engine.io-client
+const pending = new Map(); // number -> ack function of an event that wants an answer
+const posting = new Set(); // names of clients that post
+let acks = 0;
+
+const write = (report) => process.stdout.write(JSON.stringify(pack(report)) + "\n");
+
+function pack(value) {
+  if (value instanceof ArrayBuffer) value = new Uint8Array(value);
+  if (ArrayBuffer.isView(value)) {
+    return { $binary: Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("base64") };
+  }
+  if (Array.isArray(value)) return value.map(pack);
+  if (value !== null && typeof value === "object") {
+    return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, pack(v)]));
+  }
+  return value;
+}
+
+// unpack makes Buffers and plain Uint8Arrays in turn: clients send both.
+let binaries = 0;
+function unpack(value) {
+  if (Array.isArray(value)) return value.map(unpack);
+  if (value === null || typeof value !== "object") return value;
+  if (typeof value.$binary === "string") {
+    const buffer = Buffer.from(value.$binary, "base64");
+    return binaries++ % 2 === 0 ? buffer : new Uint8Array(buffer);
+  }
+  return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, unpack(v)]));
+}
+
+function watch(name, socket, quiet) {
+  const report = (event, more) => write({ client: name, event, ...more });
+  const transport = () => socket.io.engine?.transport?.name;
+
+  socket.on("connect", () => report("connect", { sid: socket.id, transport: transport() }));
+  socket.on("connect_error", (err) => report("connect_error", { message: err.message, data: err.data }));
+  socket.on("disconnect", (reason, details) =>
+    report("disconnect", { reason, message: String(details?.description?.message ?? details?.description ?? "") }));
+  socket.onAny((event, ...args) => {
+    if (quiet.includes(event)) return;
+    const more = { name: event, args };
+    if (typeof args.at(-1) === "function") {
+      pending.set(++acks, args.pop());
+      more.ack = acks;
+    }
+    report("message", more);
+  });
+}
+
+// watchEngine reports the upgrades of a manager's connections, this and later
+// ones.
+function watchEngine(name, manager) {
+  const hook = () => {
+    manager.engine.on("upgrade", (t) => write({ client: name, event: "upgrade", transport: t.name }));
+    manager.engine.on("upgradeError", (err) => write({ client: name, event: "upgradeError", message: err.message }));
+  };
+  manager.on("open", hook);
+}
+
+const operations = {
+  // shares names a client whose connection is used; quiet lists events that are
+  // not worth a report.
+  open({ client, url, namespace = "/", options = {}, shares, quiet = [] }) {
+    let socket;
+    if (shares) {
+      socket = clients.get(shares).io.socket(namespace, options);
+    } else {
+      socket = io(url + namespace, { forceNew: true, autoConnect: false, ...options });
+      watchEngine(client, socket.io);
+    }
+    clients.set(client, socket);
+    watch(client, socket, quiet);
+    socket.connect();
+  },
+  drop({ client }) {
+    const socket = clients.get(client);
+    clients.delete(client);
+    socket.off();
+    socket.offAny();
+    socket.disconnect();
+  },
+  connect({ client, auth }) {
+    const socket = clients.get(client);
+    if (auth !== undefined) socket.auth = auth;
+    socket.connect();
+  },
+  disconnect({ client }) {
+    clients.get(client).disconnect();
+  },
+  emit({ client, name, args = [] }) {
+    clients.get(client).emit(name, ...unpack(args));
+  },
+  async call({ client, name, args = [] }) {
+    return await new Promise((resolve) => clients.get(client).emit(name, ...unpack(args), (...out) => resolve(out)));
+  },
+  answer({ ack, args = [] }) {
+    pending.get(ack)(...unpack(args));
+    pending.delete(ack);
+  },
+  // post emits numbers from 0 on until it is stopped, and asks for an ack each
+  // time. It reports what was sent, in which session if in any, and what was
+  // acknowledged. The reply is how many there were.
+  async post({ client, gap }) {
+    const socket = clients.get(client);
+    let n = 0;
+    for (posting.add(client); posting.has(client); n++) {
+      const number = n;
+      socket.emit("post", number, () => write({ client, event: "acked", n: number }));
+      write({ client, event: "sent", sid: socket.sendBuffer.length > 0 ? "" : socket.id, n });
+      await new Promise((resolve) => setTimeout(resolve, gap));
+    }
+    return n;
+  },
+  stop({ client }) {
+    posting.delete(client);
+  },
+  // barrier comes back when the server has answered, however many sessions that
+  // takes.
+  async barrier({ client }) {
+    const socket = clients.get(client);
+    for (;;) {
+      try {
+        await socket.timeout(60_000).emitWithAck("echo", null);
+        return;
+      } catch {
+        // the session ended before the answer
+      }
+    }
+  },
+  // The operations on a bare Engine.IO connection begin with "engine".
+  engineOpen({ client, url, options }) {
+    const engine = new Engine(url, options ?? {});
+    engines.set(client, engine);
+    const report = (event, more) => write({ client, event, ...more });
+    engine.binaryType = "arraybuffer"; // what a browser would use
+    engine.on("open", () => report("open", { sid: engine.id, transport: engine.transport.name }));
+    engine.on("upgrade", (t) => report("upgrade", { transport: t.name }));
+    engine.on("message", (data) => report("message", { name: "message", args: [data] }));
+    engine.on("close", (reason) => report("close", { reason }));
+  },
+  engineSend({ client, messages }) {
+    for (const data of unpack(messages)) engines.get(client).send(data);
+  },
+  // engineStream sends numbers as text, one each `gap` milliseconds.
+  async engineStream({ client, from, to, gap }) {
+    for (let n = from; n < to; n++) {
+      engines.get(client).send(String(n));
+      await new Promise((resolve) => setTimeout(resolve, gap));
+    }
+  },
+  engineTransport({ client }) {
+    return engines.get(client).transport.name;
+  },
+  engineClose({ client }) {
+    engines.get(client).close();
+  },
+  transport({ client }) {
+    return clients.get(client).io.engine.transport.name;
+  },
+  // stream emits numbers from `from` up to, not including, `to`. Without `gap`
+  // all at once; with it one every `gap` milliseconds. With `until` it ends early
+  // once the connection has moved to that transport. The reply is the first
+  // number that was not sent.
+  async stream({ client, name, from, to, gap, until }) {
+    const socket = clients.get(client);
+    let n = from;
+    while (n < to && !(until && socket.io.engine?.transport?.name === until)) {
+      socket.emit(name, n++);
+      if (gap !== undefined) await new Promise((resolve) => setTimeout(resolve, gap));
+    }
+    return n;
+  },
+};
+
+const lines = createInterface({ input: process.stdin });
+lines.on("line", async (line) => {
+  const { id, op, ...command } = JSON.parse(line);
+  const value = await operations[op](command);
+  write({ reply: id, value });
+});
+lines.on("close", () => process.exit(0));

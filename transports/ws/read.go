@@ -1,0 +1,147 @@
+package ws
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+
+	"github.com/lxzan/gws"
+
+	"github.com/upshift-go/upshift/transports"
+)
+
+// run is the life of a connection whose 101 is in the gather, on the
+// connection's own goroutine. It returns when nothing more can be read.
+func (c *conn) run(attach func(transports.Conn) (transports.Sink, error)) {
+	sink, err := attach(c)
+	if err != nil {
+		c.closed.Store(true) // nobody to report to
+		c.sendClose(codeNone)
+		c.linger()
+		return
+	}
+	c.sink = sink
+	defer c.lost(errEnded) // should the session's side end this goroutine
+	if err := guard(sink.Ready); err != nil {
+		c.shut(codeInternal, transportError(err))
+	}
+	// The 101 waited until here so that it could leave together with what the
+	// session had to say.
+	if _, err := c.gather.flush(false); err != nil {
+		c.lost(&transports.CloseError{Reason: transports.TransportClose, Err: err})
+		return
+	}
+	// gws panics over a frame whose length has its highest bit set. Its state
+	// is unknown then, and nothing is read through it any more.
+	if err := guard(c.socket.ReadLoop); err != nil {
+		c.shut(codeProtocol, transportError(err))
+		c.linger()
+		return
+	}
+	c.readEnded(c.readErr)
+}
+
+// readEnded is told why gws stopped reading.
+func (c *conn) readEnded(err error) {
+	code := c.gather.askedToClose()
+	peerClosed := false
+	if _, peerClosed = errors.AsType[*gws.CloseError](err); peerClosed {
+		c.shut(code, &transports.CloseError{Reason: transports.TransportClose, Err: err})
+		if c.gather.idle() {
+			return
+		}
+		c.linger() // for the answer to leave
+		return
+	}
+	// To a peer that broke the protocol gws wants to say so; when reading
+	// failed, that all is well.
+	if code == codeNormal {
+		c.lost(&transports.CloseError{Reason: transports.TransportClose, Err: err})
+		return
+	}
+	// A message that is too large only after decompression is an internal
+	// error to gws, with the right code behind it.
+	coded, ok := errors.AsType[interface {
+		error
+		Uint16() uint16
+	}](err)
+	if ok && coded.Uint16() == codeTooLarge {
+		code = codeTooLarge
+		err = fmt.Errorf("%w: %w", transports.ErrPayloadTooLarge, err)
+	}
+	c.shut(code, transportError(err))
+	c.linger()
+}
+
+// linger drops what the peer still sends until it closes or its time is up.
+// Closing a connection with input that was not read would make the kernel
+// reset it, and the close frame might never be seen.
+func (c *conn) linger() {
+	c.gather.finishWriting()
+	_, _ = io.Copy(io.Discard, c.gather.net) // the end is all that matters
+}
+
+func transportError(err error) *transports.CloseError {
+	return &transports.CloseError{Reason: transports.TransportError, Err: err}
+}
+
+// guard calls f and turns a panic into an error.
+func guard(f func()) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("ws: panic: %v\n%s", v, debug.Stack())
+		}
+	}()
+	f()
+	return nil
+}
+
+// events receives what gws reads, for all connections.
+type events struct{ gws.BuiltinEventHandler }
+
+func connOf(socket *gws.Conn) *conn {
+	return socket.NetConn().(*gather).conn //nolint:forcetypeassert // every upgrade is given a gather
+}
+
+// OnPing implements gws.Event.
+func (events) OnPing(socket *gws.Conn, payload []byte) { connOf(socket).gather.pong(payload) }
+
+// OnClose implements gws.Event.
+func (events) OnClose(socket *gws.Conn, err error) { connOf(socket).readErr = err }
+
+// OnMessage implements gws.Event.
+func (events) OnMessage(socket *gws.Conn, message *gws.Message) {
+	c := connOf(socket)
+	if !c.deaf && !c.closed.Load() {
+		c.receive(message.Opcode == gws.OpcodeText, message.Bytes())
+	}
+	_ = message.Close() // returns the buffer to its pool; it has no errors
+}
+
+// receive passes on the packet in a message. data is gws's.
+func (c *conn) receive(text bool, data []byte) {
+	packet := transports.Packet{Type: transports.Message, Binary: true, Data: data}
+	if text {
+		var err error
+		if len(data) > 0 && data[0] == 'b' {
+			packet.Data, err = decodeBase64(data[1:])
+		} else {
+			packet, err = transports.ParseText(data)
+		}
+		if err != nil {
+			c.shut(codeNone, err)
+			return
+		}
+	}
+	if packet.Type == transports.Close {
+		// Not something that clients say on a WebSocket, but its meaning is
+		// plain.
+		c.shut(codeNone, &transports.CloseError{Reason: transports.TransportClose})
+		return
+	}
+	err := guard(func() { c.deaf = c.sink.Receive(packet) != nil })
+	if err != nil {
+		c.shut(codeInternal, transportError(err))
+	}
+}

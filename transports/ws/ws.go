@@ -1,0 +1,242 @@
+// Package ws is the WebSocket transport: one packet in one message, on the
+// lxzan/gws library.
+//
+// The library reads; what leaves goes through one place, the gather, which
+// collects whatever is to be sent and writes it with one system call. Frames
+// that are not compressed are built here, once for all receivers of a
+// broadcast.
+package ws
+
+import (
+	"bufio"
+	"bytes"
+	"compress/flate"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/lxzan/gws"
+
+	"github.com/upshift-go/upshift/transports"
+)
+
+// Options says how the WebSocket transport behaves. The zero value works;
+// zero and negative numbers mean the default.
+type Options struct {
+	// ReadBufferSize is the size in bytes of the read buffer that each
+	// connection keeps while it lives; by default 1024. Less saves memory
+	// where many connections are idle. More lets a burst of small messages
+	// be read, and therefore answered, with fewer system calls. It does not
+	// limit the size of messages.
+	ReadBufferSize int
+
+	// WriteTimeout is how long a peer may take nothing of what is to be
+	// sent to it before the connection ends with ErrSlowConsumer; by default
+	// 10 seconds.
+	WriteTimeout time.Duration
+
+	// CloseTimeout is how long an ending connection waits for the peer to
+	// take what is still unsent and to answer the close frame before the TCP
+	// connection is closed; by default 5 seconds. The session does not wait.
+	CloseTimeout time.Duration
+
+	// Compression is about permessage-deflate, which is off by default: it
+	// costs more processor time and memory than it saves for small messages.
+	Compression Compression
+
+	// SelectSubprotocol chooses among the subprotocols that a client offers,
+	// of which there is at least one. An answer that was not offered, such
+	// as "", makes the server name none, and browsers then refuse the
+	// connection. By default the first is chosen, as the reference
+	// implementation does. It is called from the goroutine of the request.
+	SelectSubprotocol func(offered []string) string
+}
+
+// Compression configures permessage-deflate (RFC 7692). A client that does
+// not offer it is served without.
+type Compression struct {
+	// Enabled turns compression on, in both directions.
+	Enabled bool
+
+	// Threshold is the size in bytes from which messages are compressed; by
+	// default 1024. With ContextTakeover there is none. Packets with
+	// NoCompress set never are.
+	Threshold int
+
+	// Level is the deflate level, 1 to 9; by default, and if it is out of
+	// this range, 1, the fastest.
+	Level int
+
+	// ContextTakeover lets a message refer to those before it, if the client
+	// agrees. Small repetitive messages then compress well, but each
+	// connection holds up to 32 KiB for each direction, and a broadcast is
+	// compressed for every receiver by itself.
+	ContextTakeover bool
+}
+
+const (
+	defaultReadBufferSize = 1024
+	defaultWriteTimeout   = 10 * time.Second
+	defaultCloseTimeout   = 5 * time.Second
+	defaultThreshold      = 1024
+)
+
+// transport is the WebSocket transport. Its fields but upgraders never
+// change.
+type transport struct {
+	options Options
+
+	// deflatedForms are the keys under which a packet keeps its compressed
+	// frame: without and with b64. They name the transport because another
+	// one may compress differently.
+	deflatedForms [2]any
+
+	upgraders sync.Map // int, the message size limit -> *gws.Upgrader
+}
+
+var _ transports.HTTPTransport = (*transport)(nil)
+
+// New returns the WebSocket transport. Sessions may open on it and may be
+// upgraded to it.
+func New(options Options) transports.HTTPTransport {
+	if options.ReadBufferSize <= 0 {
+		options.ReadBufferSize = defaultReadBufferSize
+	}
+	if options.WriteTimeout <= 0 {
+		options.WriteTimeout = defaultWriteTimeout
+	}
+	if options.CloseTimeout <= 0 {
+		options.CloseTimeout = defaultCloseTimeout
+	}
+	if options.SelectSubprotocol == nil {
+		options.SelectSubprotocol = func(offered []string) string { return offered[0] }
+	}
+	if options.Compression.Threshold <= 0 {
+		options.Compression.Threshold = defaultThreshold
+	}
+	if level := options.Compression.Level; level < flate.BestSpeed || level > flate.BestCompression {
+		options.Compression.Level = flate.BestSpeed
+	}
+	t := &transport{options: options}
+	t.deflatedForms = [2]any{deflatedForm{t, false}, deflatedForm{t, true}}
+	return t
+}
+
+// Name implements transports.Transport.
+func (t *transport) Name() string { return "websocket" }
+
+// Features implements transports.Transport.
+func (t *transport) Features() transports.Features {
+	return transports.Features{UpgradeTarget: true, HTTPUpgrade: true}
+}
+
+// Accept implements transports.HTTPTransport. A request that is not an
+// Upgrade is refused with an Engine.IO error. One that is, but breaks RFC
+// 6455, is answered as WebSocket libraries do: status 400 and a sentence.
+func (t *transport) Accept(ex transports.Exchange, adm transports.Admission) {
+	h := readHello(ex)
+	if !hasToken(h.upgrade, "websocket") {
+		adm.Refuse(ex, "not a WebSocket handshake")
+		return
+	}
+	if complaint := h.check(ex.Method()); complaint != "" {
+		if h.version != version {
+			ex.SetHeader("Sec-WebSocket-Version", version)
+		}
+		ex.SetHeader("Connection", "close")
+		ex.SetHeader("Content-Type", "text/html")
+		_ = ex.Respond(http.StatusBadRequest, []byte(complaint)) // the client may be gone; nothing depends on it
+		return
+	}
+	u := upgrade{
+		transport: t,
+		request:   h.request(),
+		fields:    t.responseFields(h, ex.ResponseHeaders()),
+		b64:       ex.Query().Get("b64") != "",
+		adm:       adm,
+	}
+	if t.options.Compression.Enabled {
+		u.deflate = negotiate(h.extensions, t.options.Compression.ContextTakeover)
+		if u.deflate.enabled {
+			u.request.Header.Set("Sec-WebSocket-Extensions", u.deflate.offer())
+		}
+	}
+	if err := ex.Hijack(u.serve); err != nil {
+		adm.Refuse(ex, "the connection cannot become a WebSocket: "+err.Error())
+	}
+}
+
+// An upgrade is an accepted request on its way to become a conn.
+type upgrade struct {
+	transport *transport
+	request   *http.Request // what gws is told of the request
+	fields    []byte        // further lines for the head of the 101
+	b64       bool
+	deflate   deflate
+	adm       transports.Admission
+}
+
+// serve runs the connection on its own goroutine, from the 101 to the end.
+func (u *upgrade) serve(netConn net.Conn, early []byte) {
+	c := newConn(u.transport, netConn)
+	defer c.gather.hangUp()
+	if err := netConn.SetDeadline(time.Time{}); err != nil { // the HTTP server may have left one
+		return
+	}
+	input := io.Reader(netConn)
+	if len(early) > 0 {
+		input = io.MultiReader(bytes.NewReader(early), netConn)
+	}
+	// The reader ends up in a pool of gws that nobody takes from, because
+	// every connection brings its own.
+	reader := bufio.NewReaderSize(input, u.transport.options.ReadBufferSize)
+	socket, err := u.transport.upgrader(u.adm.MaxPayload).UpgradeFromConn(&c.gather, reader, u.request)
+	if err != nil {
+		_, _ = c.gather.flush(false) // gws has written its complaint
+		return
+	}
+	c.gather.insertFields(u.fields)
+	c.socket = socket
+	c.b64 = u.b64
+	if u.deflate.enabled {
+		c.threshold = u.transport.options.Compression.Threshold
+		c.takeover = u.deflate.serverTakeover
+		if c.takeover {
+			c.threshold = 0
+		}
+	}
+	c.deflate = u.deflate.enabled
+	c.run(u.adm.Attach)
+}
+
+// upgrader returns the gws side of connections whose messages have at most
+// limit bytes. There are as many as servers with different limits.
+func (t *transport) upgrader(limit int64) *gws.Upgrader {
+	size := int(min(max(limit, 1), math.MaxInt32))
+	if u, ok := t.upgraders.Load(size); ok {
+		return u.(*gws.Upgrader) //nolint:forcetypeassert // the map holds nothing else
+	}
+	u, _ := t.upgraders.LoadOrStore(size, gws.NewUpgrader(events{}, &gws.ServerOption{
+		ReadMaxPayloadSize:  size,
+		WriteMaxPayloadSize: math.MaxInt,
+		ParallelGolimit:     1,
+		// Text is checked by transports.ParseText, once, which makes bad
+		// UTF-8 the parse error that it is on every transport.
+		CheckUtf8Enabled:  false,
+		PermessageDeflate: t.permessageDeflate(),
+		NewSession:        func() gws.SessionStorage { return noStorage{} },
+	}))
+	return u.(*gws.Upgrader) //nolint:forcetypeassert // the map holds nothing else
+}
+
+// noStorage stands in for the map that gws would make for each connection.
+type noStorage struct{}
+
+func (noStorage) Len() int                     { return 0 }
+func (noStorage) Load(string) (any, bool)      { return nil, false }
+func (noStorage) Delete(string)                {}
+func (noStorage) Store(string, any)            {}
+func (noStorage) Range(func(string, any) bool) {}
