@@ -125,6 +125,17 @@ func (a Args) Raw(i int) Raw {
 	return Raw{data: a.data[s.start:s.end:s.end], values: a.values}
 }
 
+// Size is the number of bytes that the arguments keep in memory, attachments
+// included. It does not change.
+func (a Args) Size() int {
+	const spanBytes = 8
+	size := len(a.data) + spanBytes*len(a.spans.rest)
+	if s, ok := a.values.(interface{ Size() int }); ok {
+		size += s.Size()
+	}
+	return size
+}
+
 // Bind decodes the arguments into dsts, non-nil pointers, in order. A dst that
 // is nil skips its argument. Missing arguments leave their dsts as they are,
 // surplus ones are ignored. It stops at the first error, which names the

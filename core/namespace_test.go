@@ -301,7 +301,7 @@ func TestDisconnect(t *testing.T) {
 		r := newRig(t, core.Options{})
 		var order []string
 		gate := make(chan struct{})
-		core.On(r.Of("/"), "x", func(ctx context.Context, s *core.Socket, n string) (core.None, error) {
+		core.On(r.Of("/"), "x", func(_ context.Context, _ *core.Socket, n string) (core.None, error) {
 			<-gate
 			order = append(order, n)
 			return core.None{}, nil

@@ -41,7 +41,7 @@ func On[In, Out any](r Registry, name string, fn func(ctx context.Context, s *So
 	r.Handle(name, func(ctx context.Context, req *Request) error {
 		var in In
 		if err := req.Args.Bind(event.Pointers(&in)...); err != nil {
-			return &badPayload{err}
+			return &badPayloadError{err}
 		}
 		out, err := fn(ctx, req.Socket, in)
 		if err == nil && req.acked {
@@ -56,12 +56,12 @@ func OnEvent[In, Out any](r Registry, e Event[In, Out], fn func(ctx context.Cont
 	On(r, e.Name(), fn)
 }
 
-// badPayload is what middleware sees when arguments do not fit; the client is
+// A badPayloadError is what middleware sees when arguments do not fit; the client is
 // told the code and not the decoder's text.
-type badPayload struct{ err error }
+type badPayloadError struct{ err error }
 
-func (e *badPayload) Error() string { return fmt.Sprintf("core: payload does not fit: %v", e.err) }
+func (e *badPayloadError) Error() string { return fmt.Sprintf("core: payload does not fit: %v", e.err) }
 
-func (e *badPayload) Unwrap() []error {
+func (e *badPayloadError) Unwrap() []error {
 	return []error{e.err, &Error{Code: CodeBadPayload, Message: "payload does not fit"}}
 }

@@ -61,14 +61,14 @@ func TestBroadcast(t *testing.T) { // C42, appendix A
 			if err := n.Emit(t.Context(), "done", i); err != nil {
 				t.Fatal(err)
 			}
-			got := ""
+			var got strings.Builder
 			for _, name := range []string{"a", "b", "c", "d"} {
 				for m := clients[name].next(); m != mark; m = clients[name].next() {
-					got += name
+					got.WriteString(name)
 				}
 			}
-			if got != test.want {
-				t.Errorf("%s: reached %q, want %q", test.name, got, test.want)
+			if got.String() != test.want {
+				t.Errorf("%s: reached %q, want %q", test.name, got.String(), test.want)
 			}
 		}
 	})
@@ -158,9 +158,9 @@ func TestRooms(t *testing.T) { // C44
 func TestBroadcastEncodesOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, core.Options{})
-		var clients []*client
-		for range 20 {
-			clients = append(clients, r.join())
+		clients := make([]*client, 20)
+		for i := range clients {
+			clients[i] = r.join()
 		}
 		encoded := 0
 		if err := r.Of("/").Emit(t.Context(), "x", counted{&encoded}); err != nil {

@@ -30,6 +30,7 @@ package core
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -105,7 +106,7 @@ func (srv *Server) namespace(name string) *Namespace {
 func (srv *Server) Use(middleware ...Middleware) {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	all := append(srv.chain()[:len(srv.chain()):len(srv.chain())], middleware...)
+	all := slices.Concat(srv.chain(), middleware)
 	srv.middleware.Store(&all)
 	for _, n := range srv.namespaces {
 		n.compose(func() {})

@@ -73,19 +73,20 @@ func TestRequestErrors(t *testing.T) { // engine-io 3.1, B1 B2 B7 B9, A15 A16 A3
 
 // upgrade sends a raw Upgrade request and returns the head of the answer and
 // what follows it until the connection ends, or until the 101.
-func (d *door) upgrade(query string, fields ...string) (string, *bufio.Reader, net.Conn) {
+func (d *door) upgrade(query string, fields ...string) (string, *bufio.Reader) {
 	d.t.Helper()
 	conn, err := net.Dial("tcp", d.addr)
 	if err != nil {
 		d.t.Fatal(err)
 	}
 	d.t.Cleanup(func() { _ = conn.Close() })
-	head := "GET /socket.io/?" + query + " HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+	var head strings.Builder
+	head.WriteString("GET /socket.io/?" + query + " HTTP/1.1\r\nHost: test\r\nConnection: keep-alive\r\nConnection: Upgrade\r\n" +
+		"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n")
 	for i := 0; i+1 < len(fields); i += 2 {
-		head += fields[i] + ": " + fields[i+1] + "\r\n"
+		head.WriteString(fields[i] + ": " + fields[i+1] + "\r\n")
 	}
-	if _, err := io.WriteString(conn, head+"\r\n"); err != nil {
+	if _, err := io.WriteString(conn, head.String()+"\r\n"); err != nil {
 		d.t.Fatal(err)
 	}
 	r := bufio.NewReader(conn)
@@ -96,7 +97,7 @@ func (d *door) upgrade(query string, fields ...string) (string, *bufio.Reader, n
 			d.t.Fatalf("answer %q: %v", answer.String(), err)
 		}
 		if line == "\r\n" {
-			return answer.String(), r, conn
+			return answer.String(), r
 		}
 		answer.WriteString(line)
 	}
@@ -117,7 +118,7 @@ func TestUpgradeErrors(t *testing.T) { // engine-io 3.1, B1 B3 B6
 			{"EIO=4&transport=polling", "Bad request"},
 			{"EIO=3&transport=websocket", "Unsupported protocol version"},
 		} {
-			head, r, _ := d.upgrade(test.query)
+			head, r := d.upgrade(test.query)
 			body, err := io.ReadAll(r) // ends, because the connection is closed
 			if err != nil || string(body) != test.message || !strings.HasPrefix(head, "HTTP/1.1 400 ") ||
 				!strings.Contains(strings.ToLower(head), "content-type: text/html\r\n") {
@@ -126,7 +127,7 @@ func TestUpgradeErrors(t *testing.T) { // engine-io 3.1, B1 B3 B6
 		}
 		forbid = true
 		defer func() { forbid = false }()
-		head, r, _ := d.upgrade("EIO=4&transport=websocket")
+		head, r := d.upgrade("EIO=4&transport=websocket")
 		if body, err := io.ReadAll(r); err != nil || string(body) != "not today" || !strings.HasPrefix(head, "HTTP/1.1 400 ") {
 			t.Errorf("forbidden: %s%s %v", head, body, err)
 		}
@@ -155,7 +156,7 @@ func TestAllowRequestIsAskedOnce(t *testing.T) { // B3, A17
 		session := "EIO=4&transport=polling&sid=" + sid
 		d.post(session, "40")
 		d.poll(session)
-		head, _, _ := d.upgrade("EIO=4&transport=websocket&sid=" + sid)
+		head, _ := d.upgrade("EIO=4&transport=websocket&sid=" + sid)
 		if !strings.HasPrefix(head, "HTTP/1.1 101 ") {
 			t.Fatalf("upgrade: %s", head)
 		}
@@ -207,11 +208,11 @@ func TestCookieAndHeaders(t *testing.T) { // B11 B28 B29
 		if post.header.Get("Cache-Control") != "no-store" || post.header.Get("Content-Type") != "text/html" || post.header.Get("Server") != "" {
 			t.Errorf("POST: %v", post.header)
 		}
-		head, _, _ := d.upgrade("EIO=4&transport=websocket&sid=" + sid)
+		head, _ := d.upgrade("EIO=4&transport=websocket&sid=" + sid)
 		if !strings.Contains(head, "\r\nSet-Cookie: initial=false\r\n") || !strings.Contains(head, "\r\nX-Powered-By: test\r\n") {
 			t.Errorf("101: %s", head)
 		}
-		head, _, _ = d.upgrade("EIO=4&transport=websocket", "Sec-WebSocket-Protocol", "foo, bar")
+		head, _ = d.upgrade("EIO=4&transport=websocket", "Sec-WebSocket-Protocol", "foo, bar")
 		if !strings.Contains(head, "initial=true\r\n") || strings.Contains(head, "io=") || !strings.Contains(head, "Sec-WebSocket-Protocol: foo\r\n") { // A32
 			t.Errorf("101: %s", head)
 		}
@@ -246,7 +247,7 @@ func TestCORS(t *testing.T) { // B30, A18
 			if bad.status != 204 || bad.header.Get("Access-Control-Allow-Origin") != "" {
 				t.Errorf("bad origin: %+v", bad)
 			}
-			head, _, _ := d.upgrade("EIO=4&transport=websocket", "Origin", "https://a.example")
+			head, _ := d.upgrade("EIO=4&transport=websocket", "Origin", "https://a.example")
 			if !strings.Contains(head, "\r\nAccess-Control-Allow-Origin: https://a.example\r\n") {
 				t.Errorf("101: %s", head)
 			}
@@ -317,6 +318,7 @@ func TestParkedPollSeesItsClientLeave(t *testing.T) {
 		if _, err := io.ReadAll(resp.Body); err != nil {
 			t.Fatal(err)
 		}
+		_ = resp.Body.Close()
 		if _, err := fmt.Fprintf(conn, "GET /socket.io/?%s HTTP/1.1\r\nHost: test\r\n\r\n", session); err != nil {
 			t.Fatal(err)
 		}
@@ -447,7 +449,7 @@ func TestMaxSessions(t *testing.T) {
 		if a := d.request("GET", "EIO=4&transport=polling", ""); a.status != 503 || a.header.Get("Retry-After") == "" {
 			t.Errorf("%+v", a)
 		}
-		if head, _, _ := d.upgrade("EIO=4&transport=websocket"); !strings.HasPrefix(head, "HTTP/1.1 503 ") {
+		if head, _ := d.upgrade("EIO=4&transport=websocket"); !strings.HasPrefix(head, "HTTP/1.1 503 ") {
 			t.Errorf("%s", head)
 		}
 	})

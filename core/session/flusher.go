@@ -45,7 +45,7 @@ func (f *flusher) run() {
 			overrun := s.outbox.overrun
 			s.mu.Unlock()
 			if overrun {
-				s.fail(slowConsumer)
+				s.fail(errSlowConsumer)
 				continue
 			}
 			s.flush()

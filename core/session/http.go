@@ -214,14 +214,20 @@ func (m *Manager) openPacket(s *Session, t transports.Transport) transports.Pack
 	return transports.Packet{Type: transports.Open, Data: data}
 }
 
-// isUpgrade reports whether the request asks to leave HTTP.
+// isUpgrade reports whether the request asks to leave HTTP. The options of a
+// connection may come in several fields.
 func isUpgrade(ex transports.Exchange) bool {
 	if ex.Header("Upgrade") == "" {
 		return false
 	}
-	for token := range strings.SplitSeq(ex.Header("Connection"), ",") {
-		if strings.EqualFold(strings.TrimSpace(token), "upgrade") {
-			return true
+	for name, value := range ex.Headers() {
+		if !strings.EqualFold(name, "Connection") {
+			continue
+		}
+		for token := range strings.SplitSeq(value, ",") {
+			if strings.EqualFold(strings.TrimSpace(token), "upgrade") {
+				return true
+			}
 		}
 	}
 	return false

@@ -97,7 +97,7 @@ func (s *Session) Send(packets ...transports.Packet) error {
 	later, err := s.enqueue(packets, false)
 	switch {
 	case errors.Is(err, transports.ErrSlowConsumer):
-		s.fail(slowConsumer)
+		s.fail(errSlowConsumer)
 	case err == nil && !later:
 		s.flush()
 	}
@@ -113,7 +113,7 @@ func (s *Session) SendLater(packets ...transports.Packet) error {
 	return err
 }
 
-var slowConsumer = &transports.CloseError{Reason: transports.TransportError, Err: transports.ErrSlowConsumer}
+var errSlowConsumer = &transports.CloseError{Reason: transports.TransportError, Err: transports.ErrSlowConsumer}
 
 // Cork makes Send gather packets until the matching Uncork, so that replies to
 // a burst leave in one write. It is a hint, not a promise: packets do not

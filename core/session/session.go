@@ -98,9 +98,8 @@ func (s *Session) Transport() string {
 }
 
 // Close ends the session from this side. The receiver is told before Close
-// returns; what was sent before is still delivered, as long as the client
-// takes it within the time that the reference allows for it (30 s). Calling
-// it again does nothing.
+// returns; what was sent before is still delivered, if the client takes it
+// within PingTimeout, or 30 s if that is less. Calling it again does nothing.
 func (s *Session) Close(cause *transports.CloseError) {
 	s.mu.Lock()
 	if s.state != open {
@@ -116,7 +115,8 @@ func (s *Session) Close(cause *transports.CloseError) {
 		s.outbox.push(transports.Packet{Type: transports.Noop})
 	}
 	s.outbox.push(transports.Packet{Type: transports.Close})
-	s.timer = time.AfterFunc(orderlyCloseWait, func() { s.fail(cause) })
+	wait := min(orderlyCloseWait, s.manager.options.PingTimeout) // who is silent for longer is gone
+	s.timer = time.AfterFunc(wait, func() { s.fail(cause) })
 	s.mu.Unlock()
 
 	if candidate != nil {

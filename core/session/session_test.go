@@ -212,12 +212,12 @@ func TestClose(t *testing.T) {
 		r.sink.Ready()
 		r.expectSent(t, r.conn, "4a 1")
 	})
-	t.Run("a client that never polls again is given up after 30 s", func(t *testing.T) {
+	t.Run("a client that never polls again is given up after PingTimeout", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			r := newRig(t, Options{})
+			r := newRig(t, Options{PingTimeout: 10 * time.Second})
 			r.sink.Ready()
 			r.session.Close(forced)
-			time.Sleep(30*time.Second - time.Nanosecond)
+			time.Sleep(10*time.Second - time.Nanosecond)
 			if r.conn.cause() != nil {
 				t.Error("closed early")
 			}

@@ -139,7 +139,7 @@ func TestHijackCounted(t *testing.T) {
 				done <- struct{}{}
 			})
 		})
-		var answers []string
+		answers := make([]string, 0, 3)
 		for range 3 {
 			c := k.dial(t, addr)
 			c.put(get("/"))

@@ -150,7 +150,7 @@ func (e *httpExchange) Hijack(serve func(conn net.Conn, early []byte)) error {
 	if err != nil {
 		return err
 	}
-	early, err := buffered.Reader.Peek(buffered.Reader.Buffered())
+	early, err := buffered.Peek(buffered.Reader.Buffered())
 	if err == nil {
 		err = conn.SetDeadline(time.Time{})
 	}

@@ -183,8 +183,8 @@ func TestParkWithBodyUnread(t *testing.T) {
 	c := k.dial(t, addr)
 	c.put("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
 	wait(t, "request", parking).Unpark()
-	if res, body := c.read(); body != "woken" || !res.Close {
-		t.Errorf("answer %q, close %t", body, res.Close)
+	if got := c.read(); got.body != "woken" || !got.close {
+		t.Errorf("answer %q, close %t", got.body, got.close)
 	}
 	if _, err := c.br.ReadByte(); !errors.Is(err, io.EOF) {
 		t.Errorf("got %v, want the end of the connection", err)
@@ -217,7 +217,7 @@ func TestParkWithoutSocket(t *testing.T) {
 				c.want(200, "woken")
 			}
 			_ = c.Close()
-			wait(t, "end", served)
+			_ = wait(t, "end", served) // of a connection that was closed under it
 		})
 	}
 }

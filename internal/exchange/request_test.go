@@ -44,7 +44,7 @@ func TestRequest(t *testing.T) {
 			_ = ex.Respond(200, nil)
 		})
 		c := k.dial(t, addr)
-		var got []seen
+		got := make([]seen, 0, 2)
 		for _, word := range []string{"first", "other"} {
 			c.put("PUT /" + word + "%20path/?a=" + word + "&b=%20 HTTP/1.1\r\nHost: " + word + ".example\r\n" +
 				"X-Custom: " + word + "\r\nX-Custom: zzz\r\nUser-Agent: agent " + word + "\r\nContent-Length: 0\r\n\r\n")
@@ -120,11 +120,11 @@ func TestRespond(t *testing.T) {
 			{"", "", nil},
 		} {
 			c.put(get("/?" + test.query))
-			res, body := c.read()
-			if res.StatusCode != 418 || body != test.body || res.ContentLength != int64(len(test.body)) {
-				t.Errorf("%s: answer %d %q of length %d", test.query, res.StatusCode, body, res.ContentLength)
+			res := c.read()
+			if res.status != 418 || res.body != test.body || res.length != int64(len(test.body)) {
+				t.Errorf("%s: answer %d %q of length %d", test.query, res.status, res.body, res.length)
 			}
-			if types := res.Header.Values("Content-Type"); !slices.Equal(types, test.types) {
+			if types := res.header.Values("Content-Type"); !slices.Equal(types, test.types) {
 				t.Errorf("%s: content type %q, want %q", test.query, types, test.types)
 			}
 			want := []string{"Set-Cookie: a=1", "Set-Cookie: b=2; Path=/", "X-One: new"}
@@ -135,7 +135,7 @@ func TestRespond(t *testing.T) {
 				t.Errorf("%s: response fields %q, want %q", test.query, got, want)
 			}
 			for name, values := range map[string][]string{"X-One": {"new"}, "Set-Cookie": {"a=1", "b=2; Path=/"}} {
-				if got := res.Header.Values(name); !slices.Equal(got, values) {
+				if got := res.header.Values(name); !slices.Equal(got, values) {
 					t.Errorf("%s: %s is %q, want %q", test.query, name, got, values)
 				}
 			}

@@ -43,6 +43,6 @@ func embedded(conn net.Conn) net.Conn {
 	if !ok || !field.Anonymous || len(field.Index) != 1 {
 		return nil
 	}
-	inner, _ := v.Elem().Field(field.Index[0]).Interface().(net.Conn)
+	inner, _ := reflect.TypeAssert[net.Conn](v.Elem().Field(field.Index[0]))
 	return inner
 }

@@ -13,8 +13,8 @@ type link struct {
 	url    string
 	target string
 
-	// polls has the connections on which a GET goes to the server and nothing
-	// has come back yet.
+	// polls has the connections on which a GET has gone to the server and
+	// nothing has come back yet.
 	polls    *journal[net.Conn]
 	accepted atomic.Int64
 	dead     atomic.Bool
@@ -67,31 +67,41 @@ func (l *link) relay(client net.Conn) {
 	defer l.conns.add(server)()
 	isThis := func(conn net.Conn) bool { return conn == client }
 	defer l.polls.take(isThis)
+	// An answer is not noted before its request.
+	var order sync.Mutex
 	var both sync.WaitGroup
 	both.Go(func() {
 		l.carry(server, client, func(request []byte) {
+			order.Lock()
+			defer order.Unlock()
+			_, _ = server.Write(request) // an end shows in the other direction
 			if bytes.HasPrefix(request, []byte("GET ")) {
 				l.polls.add(client)
 			}
 		})
 	})
 	both.Go(func() {
-		l.carry(client, server, func([]byte) { l.polls.take(isThis) })
+		l.carry(client, server, func(answer []byte) {
+			order.Lock()
+			l.polls.take(isThis)
+			order.Unlock()
+			_, _ = client.Write(answer)
+		})
 	})
 	both.Wait()
 }
 
-// carry copies until src ends, and tells passing what is about to be written.
-func (l *link) carry(dst, src net.Conn, passing func([]byte)) {
+// carry passes on what comes from src until it ends, and then ends dst.
+func (l *link) carry(dst, src net.Conn, pass func([]byte)) {
 	buf := make([]byte, 16<<10)
 	for {
 		n, err := src.Read(buf)
-		if n > 0 && !l.dead.Load() {
-			passing(buf[:n])
-			_, _ = dst.Write(buf[:n]) // an end of dst shows in the other direction
+		dead := l.dead.Load()
+		if n > 0 && !dead {
+			pass(buf[:n])
 		}
 		if err != nil {
-			if !l.dead.Load() {
+			if !dead {
 				_ = dst.Close()
 			}
 			return
