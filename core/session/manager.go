@@ -212,14 +212,20 @@ func (m *Manager) open(t transports.Transport, id string, h *transports.Handshak
 	l := &link{session: s, transport: t, conn: conn}
 	s.link = l
 	s.outbox.push(m.openPacket(s, t))
-	s.receiver = m.handler.Opened(s)
+	receiver := m.handler.Opened(s)
 	s.mu.Lock()
-	if s.state == open {
+	s.receiver = receiver
+	ended := s.cause
+	if ended == nil {
 		m.heartbeat.start(s)
 	}
-	ended := s.state == closed
 	s.mu.Unlock()
-	if ended || !m.sessions.add(s) {
+	if ended != nil {
+		receiver.Closed(ended)
+		s.fail(ended)
+		return nil, ErrClosed
+	}
+	if !m.sessions.add(s) {
 		s.fail(&transports.CloseError{Reason: transports.ForcedClose, Err: errDuplicateID})
 		return nil, errDuplicateID
 	}

@@ -64,7 +64,11 @@ type Session struct {
 	flusher   *flusher
 	id        string
 	handshake *transports.Handshake
-	receiver  Receiver
+
+	// Written once, with mu held, before the transport has started. nil while
+	// the layer above is making it: what ends the session then leaves it to
+	// Manager.open to say so.
+	receiver Receiver
 
 	// inMessage is true while the receiver handles a message. A heartbeat
 	// that is late then is late because of us.
@@ -117,12 +121,15 @@ func (s *Session) Close(cause *transports.CloseError) {
 	s.outbox.push(transports.Packet{Type: transports.Close})
 	wait := min(orderlyCloseWait, s.manager.options.PingTimeout) // who is silent for longer is gone
 	s.timer = time.AfterFunc(wait, func() { s.fail(cause) })
+	receiver := s.receiver
 	s.mu.Unlock()
 
 	if candidate != nil {
 		candidate.close(cause)
 	}
-	s.receiver.Closed(cause)
+	if receiver != nil {
+		receiver.Closed(cause)
+	}
 	s.flush()
 }
 
@@ -150,6 +157,7 @@ func (s *Session) fail(cause *transports.CloseError) {
 	}
 	s.outbox.drop()
 	s.manager.heartbeat.remove(s)
+	receiver := s.receiver
 	s.mu.Unlock()
 
 	s.manager.forget(s)
@@ -157,7 +165,7 @@ func (s *Session) fail(cause *transports.CloseError) {
 	if candidate != nil {
 		candidate.close(cause)
 	}
-	if !reported {
-		s.receiver.Closed(cause)
+	if !reported && receiver != nil {
+		receiver.Closed(cause)
 	}
 }

@@ -411,6 +411,30 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
+// A session that the layer above ends before it has even returned its receiver
+// is refused, and the receiver is told.
+func TestEndedWhileOpening(t *testing.T) {
+	for name, end := range map[string]func(*Session){
+		"closed": func(s *Session) { s.Close(&transports.CloseError{Reason: transports.ForcedClose}) },
+		"failed": func(s *Session) { s.fail(&transports.CloseError{Reason: transports.ForcedClose}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			receiver := &fakeReceiver{}
+			tr := &fakeTransport{name: "x"}
+			m, err := New(handlerFunc(func(s *Session) Receiver { end(s); return receiver }), Options{Transports: []transports.Transport{tr}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := m.Open(tr, transports.Handshake{}, &fakeConn{}); !errors.Is(err, ErrClosed) {
+				t.Errorf("Open: %v", err)
+			}
+			if got := receiver.reason(); got != transports.ForcedClose || m.Len() != 0 {
+				t.Errorf("reason %q, %d sessions", got, m.Len())
+			}
+		})
+	}
+}
+
 func TestSessionLimit(t *testing.T) {
 	r := newRig(t, Options{MaxSessions: 1})
 	if _, err := r.manager.Open(r.polling, transports.Handshake{}, &fakeConn{}); !errors.Is(err, errTooManySessions) {

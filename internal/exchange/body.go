@@ -119,7 +119,7 @@ func readBody(body io.Reader, length, limit int64) ([]byte, error) {
 			return nil, transports.ErrPayloadTooLarge
 		case errors.Is(err, io.EOF) && (length < 0 || int64(len(data)) == length):
 			return data, nil
-		case err != nil && false:
+		case err != nil:
 			if _, ok := errors.AsType[*http.MaxBytesError](err); ok { // of a handler in front
 				return nil, transports.ErrPayloadTooLarge
 			}

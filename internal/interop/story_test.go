@@ -22,37 +22,38 @@ func TestStory(t *testing.T) {
 		// live: every attempt meets the fault, and the session stays on polling.
 		// Otherwise it is the first attempt of each client, and ends its session.
 		live bool
+		// silent: one side is not told of the end, and the heartbeat has to find out.
+		silent bool
 	}{
-		{"refused with 400", fault{status: 400}, true},
-		{"refused with 502", fault{status: 502}, true},
-		{"header fields stripped", fault{strip: true}, true},
-		{"all frames swallowed", fault{up: 0, down: 0}, true},
-		{"answers swallowed", fault{up: unlimited, down: 0}, true},
-		{"half of the probe swallowed", fault{up: probe / 2, down: unlimited}, true},
-		{"half of the answer swallowed", fault{up: unlimited, down: answer / 2}, true},
-		{"cut at once", fault{up: 0, down: unlimited, cut: true}, true},
-		{"cut within the probe", fault{up: probe / 2, down: unlimited, cut: true}, true},
-		{"cut before the answer", fault{up: probe, down: 0, cut: true, reset: true}, true},
-		{"cut within the answer", fault{up: unlimited, down: answer / 2, cut: true, reset: true}, true},
+		{name: "refused with 400", fault: fault{status: 400}, live: true},
+		{name: "refused with 502", fault: fault{status: 502}, live: true},
+		{name: "header fields stripped", fault: fault{strip: true}, live: true},
+		{name: "all frames swallowed", fault: fault{up: 0, down: 0}, live: true},
+		{name: "answers swallowed", fault: fault{up: unlimited, down: 0}, live: true},
+		{name: "half of the probe swallowed", fault: fault{up: probe / 2, down: unlimited}, live: true},
+		{name: "half of the answer swallowed", fault: fault{up: unlimited, down: answer / 2}, live: true},
+		{name: "cut at once", fault: fault{up: 0, down: unlimited, cut: true}, live: true},
+		{name: "cut within the probe", fault: fault{up: probe / 2, down: unlimited, cut: true}, live: true},
+		{name: "cut before the answer", fault: fault{up: probe, down: 0, cut: true, reset: true}, live: true},
+		{name: "cut within the answer", fault: fault{up: unlimited, down: answer / 2, cut: true, reset: true}, live: true},
 
-		{"commit swallowed", fault{up: probe, down: unlimited}, false},
-		{"half of the commit swallowed", fault{up: probe + upgrade/2, down: unlimited}, false},
-		{"all after the commit swallowed", fault{up: probe + upgrade, down: answer}, false},
-		{"swallowed in the middle", fault{up: probe + upgrade + 500, down: unlimited}, false},
-		{"cut within the commit", fault{up: probe + upgrade/2, down: unlimited, cut: true}, false},
-		{"cut after the commit", fault{up: probe + upgrade, down: unlimited, cut: true}, false},
-		{"cut in the middle, up", fault{up: probe + upgrade + 333, down: unlimited, cut: true}, false},
-		{"cut in the middle, down", fault{up: unlimited, down: answer + 444, cut: true}, false},
-		{"reset in the middle, up", fault{up: probe + upgrade + 555, down: unlimited, cut: true, reset: true}, false},
-		{"reset in the middle, down", fault{up: unlimited, down: answer + 1111, cut: true, reset: true}, false},
+		{name: "commit swallowed", fault: fault{up: probe, down: unlimited}, silent: true},
+		{name: "half of the commit swallowed", fault: fault{up: probe + upgrade/2, down: unlimited}, silent: true},
+		{name: "all after the commit swallowed", fault: fault{up: probe + upgrade, down: answer}, silent: true},
+		{name: "swallowed in the middle", fault: fault{up: probe + upgrade + 500, down: unlimited}, silent: true},
+		{name: "cut within the commit", fault: fault{up: probe + upgrade/2, down: unlimited, cut: true}, silent: true},
+		{name: "cut after the commit", fault: fault{up: probe + upgrade, down: unlimited, cut: true}},
+		{name: "cut in the middle, up", fault: fault{up: probe + upgrade + 333, down: unlimited, cut: true}},
+		{name: "cut in the middle, down", fault: fault{up: unlimited, down: answer + 444, cut: true}},
+		{name: "reset in the middle, up", fault: fault{up: probe + upgrade + 555, down: unlimited, cut: true, reset: true}},
+		{name: "reset in the middle, down", fault: fault{up: unlimited, down: answer + 1111, cut: true, reset: true}},
 	} {
 		for _, door := range doors {
 			t.Run(story.name+"/"+door, func(t *testing.T) {
 				t.Parallel()
 				set := settings{upgradeTimeout: time.Second}
-				if !story.live {
-					// Where nobody is told the heartbeat has to find out.
-					set.pingInterval, set.pingTimeout = 1500*time.Millisecond, 1500*time.Millisecond
+				if story.silent {
+					set.pingInterval, set.pingTimeout = time.Second, 4*time.Second
 				}
 				a := startApp(t, door, set)
 				// The first attempts come when the chat is going on.

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 		goleak.IgnoreAnyFunction("net/http.(*conn).closeWriteAndWait"))
 }
 
-const patience = 3 * time.Second // nothing takes that long; a test that waits so long has failed
+const patience = 20 * time.Second // nothing takes that long; a test that waits so long has failed
 
 // A session stands in for the session manager and its one session, "S". It
 // keeps the contract: nothing is called on the Conn before its first Ready,
