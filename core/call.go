@@ -34,7 +34,7 @@ func (s *Socket) Call(ctx context.Context, event string, args []any, answer ...a
 	s.mu.Unlock()
 	defer s.forget(id)
 
-	err := s.send(&codec.Packet{
+	err := s.send(codec.Packet{
 		Type: codec.Event, Namespace: s.namespace.name, ID: id, HasID: true, Event: event, Args: args,
 	})
 	if err != nil {

@@ -115,7 +115,7 @@ func (s *Socket) accepting() bool {
 func (c *connection) join(r *codec.Received) error {
 	n := c.server.namespace(r.Namespace)
 	if n == nil {
-		packets, err := c.server.encode(&codec.Packet{
+		packets, err := c.server.encode(codec.Packet{
 			Type: codec.ConnectError, Namespace: r.Namespace,
 			Data: map[string]string{"message": "Invalid namespace"},
 		})
@@ -141,7 +141,7 @@ func (c *connection) join(r *codec.Received) error {
 	run := s.queue.start()
 	s.mu.Unlock()
 	if run {
-		c.server.workers.Go(s.work)
+		s.startWork()
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 // its attachments, which travel together. The list is pooled; the bytes are
 // not, since sessions keep them.
 type encoded struct {
+	packet codec.Packet
 	frames []codec.Frame
 	list   []transports.Packet
 }
@@ -20,10 +21,11 @@ type encoded struct {
 var encodedPool = sync.Pool{New: func() any { return new(encoded) }}
 
 // encode encodes p. The caller releases the result when it has been queued.
-func (srv *Server) encode(p *codec.Packet) (*encoded, error) {
+func (srv *Server) encode(p codec.Packet) (*encoded, error) {
 	e := encodedPool.Get().(*encoded) //nolint:forcetypeassert // the pool holds nothing else
+	e.packet = p
 	var err error
-	e.frames, err = srv.options.Codec.Encode(e.frames[:0], p)
+	e.frames, err = srv.options.Codec.Encode(e.frames[:0], &e.packet)
 	if err != nil {
 		e.release()
 		return nil, err
@@ -35,6 +37,7 @@ func (srv *Server) encode(p *codec.Packet) (*encoded, error) {
 }
 
 func (e *encoded) release() {
+	e.packet = codec.Packet{}
 	clear(e.frames)
 	clear(e.list)
 	e.frames, e.list = e.frames[:0], e.list[:0]

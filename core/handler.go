@@ -42,6 +42,7 @@ type Request struct {
 	connect bool
 	acked   bool // the client waits for an answer
 	answer  []any
+	single  [1]any // what answer refers to when it is one argument
 }
 
 // Connect reports whether the client wants to connect, rather than having

@@ -38,14 +38,28 @@ type Registry interface {
 // are answered with the code "bad_payload" and do not reach the handler;
 // surplus arguments are ignored, missing ones leave zero values.
 func On[In, Out any](r Registry, name string, fn func(ctx context.Context, s *Socket, in In) (Out, error)) {
+	// What is a single argument, as most payloads are, needs no list of them.
+	_, severalIn := any(new(In)).(event.TuplePointer)
+	_, severalOut := any(*new(Out)).(event.Tuple)
 	r.Handle(name, func(ctx context.Context, req *Request) error {
-		var in In
-		if err := req.Args.Bind(event.Pointers(&in)...); err != nil {
+		in := new(In)
+		var err error
+		if severalIn {
+			err = req.Args.Bind(event.Pointers(in)...)
+		} else {
+			err = req.Args.Raw(0).Bind(in)
+		}
+		if err != nil {
 			return &badPayloadError{err}
 		}
-		out, err := fn(ctx, req.Socket, in)
-		if err == nil && req.acked {
+		out, err := fn(ctx, req.Socket, *in)
+		switch {
+		case err != nil || !req.acked:
+		case severalOut:
 			req.answer = event.Values(out)
+		default:
+			req.single[0] = out
+			req.answer = req.single[:]
 		}
 		return err
 	})

@@ -81,12 +81,19 @@ func (s *Socket) enqueue(r *codec.Received) {
 	run := s.queue.start()
 	s.mu.Unlock()
 	if run {
-		s.conn.server.workers.Go(s.work)
+		s.startWork()
 	}
+}
+
+// startWork starts the worker. The caller has got true from queue.start.
+func (s *Socket) startWork() {
+	s.conn.server.workers.Add(1) // Go(s.work) would allocate
+	go s.work()
 }
 
 // work does what there is to do and returns when nothing is left.
 func (s *Socket) work() {
+	defer s.conn.server.workers.Done()
 	session := s.conn.session
 	corked := false
 	for {

@@ -102,7 +102,7 @@ func (s *Socket) Broadcast() Target { return Target{namespace: s.namespace, exce
 // (ErrTooLarge), that the client is too slow and has been disconnected for it
 // (ErrSlowConsumer), or that the socket has left (ErrDisconnected).
 func (s *Socket) Emit(_ context.Context, event string, args ...any) error {
-	return s.send(&codec.Packet{Type: codec.Event, Namespace: s.namespace.name, Event: event, Args: args})
+	return s.send(codec.Packet{Type: codec.Event, Namespace: s.namespace.name, Event: event, Args: args})
 }
 
 // Disconnect ends the client's connection to this namespace. Its connections
@@ -113,12 +113,12 @@ func (s *Socket) Disconnect() {
 	if s.end(cause, true) {
 		s.conn.left(s)
 		// If the session is gone there is nobody to tell.
-		_ = s.write(&codec.Packet{Type: codec.Disconnect, Namespace: s.namespace.name})
+		_ = s.write(codec.Packet{Type: codec.Disconnect, Namespace: s.namespace.name})
 	}
 }
 
 // send writes a packet of a connected socket.
-func (s *Socket) send(p *codec.Packet) error {
+func (s *Socket) send(p codec.Packet) error {
 	s.mu.Lock()
 	left := s.queue.cause != nil
 	s.mu.Unlock()
@@ -129,7 +129,7 @@ func (s *Socket) send(p *codec.Packet) error {
 }
 
 // write encodes a packet and queues it for the client.
-func (s *Socket) write(p *codec.Packet) error {
+func (s *Socket) write(p codec.Packet) error {
 	packets, err := s.namespace.server.encode(p)
 	if err != nil {
 		return err
@@ -153,7 +153,7 @@ func (s *Socket) end(cause *CloseError, drop bool) bool {
 	s.mu.Unlock()
 	s.leave(cause)
 	if run {
-		s.conn.server.workers.Go(s.work)
+		s.startWork()
 	}
 	return true
 }
@@ -180,11 +180,11 @@ func (s *Socket) connect() bool {
 			s.conn.remove(s)
 			server.report(s, "connect refused", "", err)
 			// If the session is gone there is nobody to tell.
-			_ = s.write(&codec.Packet{Type: codec.ConnectError, Namespace: s.namespace.name, Data: refusal(clientError(err))})
+			_ = s.write(codec.Packet{Type: codec.ConnectError, Namespace: s.namespace.name, Data: refusal(clientError(err))})
 		}
 		return false
 	}
-	reply, err := server.encode(&codec.Packet{
+	reply, err := server.encode(codec.Packet{
 		Type: codec.Connect, Namespace: s.namespace.name, Data: connectReply{SID: s.id},
 	})
 	if err != nil { // the codec is broken
@@ -247,7 +247,7 @@ func (s *Socket) handle(r *codec.Received) {
 	if !r.HasID {
 		return
 	}
-	answer := &codec.Packet{Type: codec.Ack, Namespace: s.namespace.name, ID: r.ID, HasID: true, Args: req.answer}
+	answer := codec.Packet{Type: codec.Ack, Namespace: s.namespace.name, ID: r.ID, HasID: true, Args: req.answer}
 	err = s.send(answer)
 	if err == nil || errors.Is(err, ErrDisconnected) || errors.Is(err, ErrSlowConsumer) {
 		return

@@ -44,7 +44,7 @@ func (t Target) Except(rooms ...string) Target {
 // args are encoded by the server's codec; []byte anywhere in them arrives as
 // binary. They are not kept after Emit returns.
 func (t Target) Emit(_ context.Context, event string, args ...any) error {
-	packets, err := t.namespace.server.encode(&codec.Packet{
+	packets, err := t.namespace.server.encode(codec.Packet{
 		Type: codec.Event, Namespace: t.namespace.name, Event: event, Args: args,
 	})
 	if err != nil {

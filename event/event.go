@@ -93,10 +93,11 @@ func (a *Args3[A, B, C]) Pointers() []any { return []any{&a.A, &a.B, &a.C} }
 // Values returns the wire arguments of a payload: those of a Tuple, or v
 // itself as the only one.
 func Values[T any](v T) []any {
-	if t, ok := any(v).(Tuple); ok {
+	boxed := any(v)
+	if t, ok := boxed.(Tuple); ok {
 		return t.Values()
 	}
-	return []any{v}
+	return []any{boxed}
 }
 
 // Pointers returns where to decode the wire arguments of a payload.

@@ -26,21 +26,22 @@ type upload struct {
 }
 
 // read reads a body of which length bytes are announced; length is negative if
-// it is not known. It reports as spoilt a connection on which something of the
-// body may be left: no further request can be read from it.
-func (u *upload) read(body io.Reader, length, limit int64, set setDeadline) (data []byte, spoilt bool, err error) {
+// it is not known. If it leaves something of the body unread, the server
+// closes the connection: because there is so much of it, or because of the
+// deadline, which has passed by then or soon will.
+func (u *upload) read(body io.Reader, length, limit int64, set setDeadline) ([]byte, error) {
 	if !u.begin(set) {
-		return nil, true, transports.ErrClientGone
+		return nil, transports.ErrClientGone
 	}
-	data, err = readBody(body, length, limit)
-	spoilt = err != nil
+	data, err := readBody(body, length, limit)
+	whole := err == nil
 	if errors.Is(err, transports.ErrPayloadTooLarge) {
-		spoilt = length > limit+maxDiscard || !u.discard(body, set)
+		whole = length <= limit+maxDiscard && u.discard(body, set)
 	}
-	if u.end(spoilt, set) && err == nil {
-		return nil, spoilt, transports.ErrClientGone
+	if u.end(whole, set) && err == nil {
+		return nil, transports.ErrClientGone
 	}
-	return data, spoilt, err
+	return data, err
 }
 
 // begin reports false if the upload has been aborted.
@@ -54,13 +55,13 @@ func (u *upload) begin(set setDeadline) bool {
 	return u.active
 }
 
-// end reports whether the upload was aborted. The deadline of a spoilt
-// connection stays, for the server as well.
-func (u *upload) end(spoilt bool, set setDeadline) bool {
+// end reports whether the upload was aborted. Only if the whole body has been
+// read can the connection be used further, without the deadline.
+func (u *upload) end(whole bool, set setDeadline) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.active = false
-	if u.aborted && !spoilt {
+	if u.aborted && whole {
 		_ = set(time.Time{}) // fails only if the connection has ended
 	}
 	return u.aborted

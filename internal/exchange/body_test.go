@@ -181,12 +181,12 @@ func TestAbortTooLate(t *testing.T) {
 	var u upload
 	var conn deadlineConn
 	set := conn.SetReadDeadline
-	body, spoilt, err := u.read(readerFunc(func(p []byte) (int, error) {
+	body, err := u.read(readerFunc(func(p []byte) (int, error) {
 		u.abort(set)
 		return copy(p, "text"), io.EOF
 	}), 4, 10, set)
-	if body != nil || spoilt || !errors.Is(err, transports.ErrClientGone) {
-		t.Errorf("got %q, %t, %v", body, spoilt, err)
+	if body != nil || !errors.Is(err, transports.ErrClientGone) {
+		t.Errorf("got %q, %v", body, err)
 	}
 	if !conn.last.IsZero() {
 		t.Error("a deadline is left")

@@ -93,11 +93,7 @@ func (e *fastExchange) ReadBody(limit int64) ([]byte, error) {
 		return body, nil
 	}
 	length := max(int64(e.ctx.Request.Header.ContentLength()), -1)
-	body, spoilt, err := e.upload.read(stream, length, limit, e.setReadDeadline)
-	if spoilt {
-		e.ctx.SetConnectionClose() // fasthttp would read on
-	}
-	return body, err
+	return e.upload.read(stream, length, limit, e.setReadDeadline)
 }
 
 func (e *fastExchange) setReadDeadline(t time.Time) error { return e.ctx.Conn().SetReadDeadline(t) }

@@ -76,11 +76,7 @@ func (e *httpExchange) ReadBody(limit int64) ([]byte, error) {
 		// the stream, and a client that expects a 100 waits for it.
 		return nil, transports.ErrPayloadTooLarge
 	}
-	body, spoilt, err := e.upload.read(e.r.Body, e.r.ContentLength, limit, e.setReadDeadline)
-	if spoilt && e.r.ProtoMajor == 1 {
-		e.w.Header().Set("Connection", "close") // net/http would read on
-	}
-	return body, err
+	return e.upload.read(e.r.Body, e.r.ContentLength, limit, e.setReadDeadline)
 }
 
 func (e *httpExchange) setReadDeadline(t time.Time) error {
@@ -114,7 +110,7 @@ func (e *httpExchange) Park() error {
 		return nil
 	default:
 	}
-	defer e.suspendTimeouts()()
+	defer e.suspendWriteTimeout()()
 	select {
 	case <-e.wake:
 		return nil
@@ -123,23 +119,17 @@ func (e *httpExchange) Park() error {
 	}
 }
 
-// suspendTimeouts keeps the timeouts of the server, which are meant for
-// requests that are worked on, from cutting one that is parked. The function
-// that it returns gives the answer the time that the server has for writing.
-func (e *httpExchange) suspendTimeouts() (resume func()) {
+// suspendWriteTimeout keeps the server's WriteTimeout, which counts from when
+// the request was read, from cutting one that is parked. The function that it
+// returns gives the answer the whole of it. The server suspends ReadTimeout by
+// itself.
+func (e *httpExchange) suspendWriteTimeout() (resume func()) {
 	server, ok := e.r.Context().Value(http.ServerContextKey).(*http.Server)
-	if !ok {
+	if !ok || server.WriteTimeout <= 0 {
 		return func() {}
 	}
-	// A writer that has no deadlines is no connection of that server's.
 	c := http.NewResponseController(e.w)
-	if server.ReadTimeout > 0 {
-		_ = c.SetReadDeadline(time.Time{})
-	}
-	if server.WriteTimeout <= 0 {
-		return func() {}
-	}
-	_ = c.SetWriteDeadline(time.Time{})
+	_ = c.SetWriteDeadline(time.Time{}) // a writer that has none is no connection of that server's
 	return func() { _ = c.SetWriteDeadline(time.Now().Add(server.WriteTimeout)) }
 }
 

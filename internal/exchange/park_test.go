@@ -1,6 +1,7 @@
 package exchange
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -149,6 +150,7 @@ func TestParkOutlivesTimeouts(t *testing.T) {
 		"read":  {read: short, idle: time.Minute},
 		"write": {read: short, write: short, idle: time.Minute},
 		"idle":  {read: short, idle: short},
+		"all":   {read: short, write: short, idle: short},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachKind(t, func(t *testing.T, k kind) {
@@ -168,11 +170,48 @@ func TestParkOutlivesTimeouts(t *testing.T) {
 				if len(ended) > 0 {
 					t.Fatal("Park ended:", <-ended)
 				}
+				if name == "all" { // it still sees the client leave
+					_ = c.Close()
+					if err := wait(t, "end of Park", ended); !errors.Is(err, transports.ErrClientGone) {
+						t.Errorf("got %v", err)
+					}
+					return
+				}
 				ex.Unpark()
 				c.want(200, "woken")
 			})
 		})
 	}
+}
+
+// The answer to a request that was parked has the server's WriteTimeout again.
+func TestParkRestoresWriteTimeout(t *testing.T) {
+	var w deadlineWriter
+	server := &http.Server{WriteTimeout: time.Hour, ReadHeaderTimeout: time.Hour}
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	ex := HTTP(&w, r.WithContext(context.WithValue(r.Context(), http.ServerContextKey, server)))
+	w.suspended = ex.Unpark
+	if err := ex.Park(); err != nil {
+		t.Error(err)
+	}
+	if !w.last.After(time.Now()) {
+		t.Errorf("write deadline %v", w.last)
+	}
+}
+
+// A deadlineWriter remembers its write deadline.
+type deadlineWriter struct {
+	httptest.ResponseRecorder
+	last      time.Time
+	suspended func() // called when there is none any more
+}
+
+func (w *deadlineWriter) SetWriteDeadline(t time.Time) error {
+	w.last = t
+	if t.IsZero() {
+		w.suspended()
+	}
+	return nil
 }
 
 // A request that is parked leaves its connection without a deadline: it must
