@@ -267,7 +267,8 @@ func TestConcurrentEmits(t *testing.T) {
 		for range emitters * each {
 			header := <-w.received
 			var e, i int
-			if _, err := fmt.Sscanf(header[strings.Index(header, `",`):], `",%d,%d`, &e, &i); err != nil {
+			_, arguments, _ := strings.Cut(header, `",`)
+			if _, err := fmt.Sscanf(arguments, `%d,%d`, &e, &i); err != nil {
 				t.Fatalf("header %q: %v", header, err)
 			}
 			if next[e] != i {

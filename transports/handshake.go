@@ -31,10 +31,7 @@ type Handshake struct {
 func HandshakeOf(ex Exchange) Handshake {
 	var header strings.Builder
 	for name, value := range ex.Headers() {
-		header.WriteString(name)
-		header.WriteByte(':')
-		header.WriteString(value)
-		header.WriteByte('\n')
+		appendField(&header, name, value)
 	}
 	query := ex.Query()
 	return Handshake{
@@ -58,12 +55,24 @@ type Header struct {
 func NewHeader(pairs ...string) Header {
 	var b strings.Builder
 	for i := 0; i+1 < len(pairs); i += 2 {
-		b.WriteString(pairs[i])
-		b.WriteByte(':')
-		b.WriteString(pairs[i+1])
-		b.WriteByte('\n')
+		appendField(&b, pairs[i], pairs[i+1])
 	}
 	return Header{fields: b.String()}
+}
+
+// appendField writes one field. HTTP servers let no line ends through; should
+// one do so, they must not become fields here.
+func appendField(b *strings.Builder, name, value string) {
+	for i, text := range []string{name, value} {
+		if i > 0 {
+			b.WriteByte(':')
+		}
+		if strings.ContainsAny(text, "\r\n") {
+			text = strings.NewReplacer("\r", " ", "\n", " ").Replace(text)
+		}
+		b.WriteString(text)
+	}
+	b.WriteByte('\n')
 }
 
 // Get returns the first value of the named field, or "". The name is
