@@ -138,10 +138,10 @@ func (c *connection) join(r *codec.Received) error {
 	c.parted = slices.DeleteFunc(c.parted, func(name string) bool { return name == n.name })
 	c.mu.Unlock()
 	s.mu.Lock()
-	run := s.queue.start()
+	run := s.startLocked()
 	s.mu.Unlock()
 	if run {
-		s.startWork()
+		go s.work()
 	}
 	return nil
 }

@@ -107,13 +107,8 @@ func (discardLogger) Printf(string, ...any) {}
 // error returned. A second call waits too.
 func (srv *Server) Shutdown(ctx context.Context) error {
 	err := srv.manager.Shutdown(ctx, &CloseError{Reason: ServerShuttingDown})
-	done := make(chan struct{})
-	go func() {
-		srv.workers.Wait()
-		close(done)
-	}()
 	select {
-	case <-done:
+	case <-srv.workers.wait():
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}

@@ -48,12 +48,15 @@ func (q *queue) release() {
 	}
 }
 
-// start reports whether the caller has to start the worker.
-func (q *queue) start() bool {
-	if q.running || q.stage == ended {
+// startLocked reports whether the caller has to start the worker, by "go
+// s.work()". It is called with mu held, so that whoever ends the socket can be
+// sure that the worker is counted.
+func (s *Socket) startLocked() bool {
+	if s.queue.running || s.queue.stage == ended {
 		return false
 	}
-	q.running = true
+	s.queue.running = true
+	s.conn.server.workers.add()
 	return true
 }
 
@@ -78,22 +81,16 @@ func (s *Socket) enqueue(r *codec.Received) {
 	}
 	s.queue.events = append(s.queue.events, *r)
 	s.queue.bytes += size
-	run := s.queue.start()
+	run := s.startLocked()
 	s.mu.Unlock()
 	if run {
-		s.startWork()
+		go s.work()
 	}
-}
-
-// startWork starts the worker. The caller has got true from queue.start.
-func (s *Socket) startWork() {
-	s.conn.server.workers.Add(1) // Go(s.work) would allocate
-	go s.work()
 }
 
 // work does what there is to do and returns when nothing is left.
 func (s *Socket) work() {
-	defer s.conn.server.workers.Done()
+	defer s.conn.server.workers.done()
 	session := s.conn.session
 	corked := false
 	for {

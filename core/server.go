@@ -46,7 +46,7 @@ type Server struct {
 	manager *session.Manager
 	log     *slog.Logger
 	bundle  bundle
-	workers sync.WaitGroup // of sockets that have something to do
+	workers workers // of sockets that have something to do
 	doors   doors
 
 	middleware atomic.Pointer[[]Middleware] // replaced as a whole, under mu

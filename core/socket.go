@@ -149,11 +149,11 @@ func (s *Socket) end(cause *CloseError, drop bool) bool {
 		return false
 	}
 	s.queue.end(cause, drop)
-	run := s.queue.start()
+	run := s.startLocked()
 	s.mu.Unlock()
 	s.leave(cause)
 	if run {
-		s.startWork()
+		go s.work()
 	}
 	return true
 }

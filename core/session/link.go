@@ -60,12 +60,17 @@ func (l *link) Receive(p transports.Packet) error {
 		return errDetached
 	}
 	if s.state != open {
-		ended := s.state == closed
+		ended, cause := s.state == closed, s.cause
 		s.mu.Unlock()
 		if ended {
 			return ErrClosed
 		}
-		return nil // an orderly close is under way: input is ignored
+		// An orderly close is under way. Input is ignored, but for a client
+		// that takes its leave as well.
+		if p.Type == transports.Close {
+			s.fail(cause)
+		}
+		return nil
 	}
 	switch p.Type {
 	case transports.Message:

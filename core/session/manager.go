@@ -252,9 +252,8 @@ func (m *Manager) admit() error {
 	return nil
 }
 
-// forget takes a session that has ended off the books.
-func (m *Manager) forget(s *Session) {
-	m.sessions.remove(s)
+// release counts a session out that has ended, and whose receiver knows.
+func (m *Manager) release() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.count--

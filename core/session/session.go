@@ -77,6 +77,7 @@ type Session struct {
 	mu        sync.Mutex // guards what follows
 	state     state
 	cause     *transports.CloseError // set when state leaves open
+	told      bool                   // Close has told the receiver
 	link      *link                  // the transport in use
 	candidate *link                  // the transport being tried, or nil
 	phase     phase                  // of the upgrade
@@ -130,6 +131,14 @@ func (s *Session) Close(cause *transports.CloseError) {
 	if receiver != nil {
 		receiver.Closed(cause)
 	}
+	s.mu.Lock()
+	s.told = true
+	over := s.state == closed // meanwhile
+	s.mu.Unlock()
+	if over {
+		s.manager.release()
+		return
+	}
 	s.flush()
 }
 
@@ -157,15 +166,19 @@ func (s *Session) fail(cause *transports.CloseError) {
 	}
 	s.outbox.drop()
 	s.manager.heartbeat.remove(s)
-	receiver := s.receiver
+	receiver, told := s.receiver, s.told
 	s.mu.Unlock()
 
-	s.manager.forget(s)
+	s.manager.sessions.remove(s)
 	link.close(cause)
 	if candidate != nil {
 		candidate.close(cause)
 	}
 	if !reported && receiver != nil {
 		receiver.Closed(cause)
+	}
+	// The manager is told last: nothing of the session follows a Shutdown.
+	if !reported || told {
+		s.manager.release()
 	}
 }

@@ -229,6 +229,16 @@ func TestClose(t *testing.T) {
 			r.expectReason(t, transports.ForcedClose)
 		})
 	})
+	t.Run("a client that takes its leave as well ends the wait", func(t *testing.T) {
+		r := newRig(t, Options{})
+		r.sink.Ready()
+		r.session.Close(forced)
+		receive(t, r.sink, transports.Packet{Type: transports.Close})
+		if r.manager.Len() != 0 || r.conn.cause() == nil {
+			t.Error("the session is still there")
+		}
+		r.expectReason(t, transports.ForcedClose)
+	})
 	t.Run("A29 input after close is dropped", func(t *testing.T) {
 		r := newRig(t, Options{})
 		r.sink.Ready()
