@@ -1,0 +1,18 @@
+module github.com/upshift-go/upshift/bench
+
+go 1.26.0
+
+require (
+	github.com/lxzan/gws v1.8.9
+	github.com/upshift-go/upshift v0.0.0
+	github.com/valyala/fasthttp v1.77.0
+)
+
+require (
+	github.com/dolthub/maphash v0.1.0 // indirect
+	github.com/klauspost/compress v1.20.3 // indirect
+	github.com/molecule-man/go-brrr v1.3.0 // indirect
+	github.com/valyala/bytebufferpool v1.0.0 // indirect
+)
+
+replace github.com/upshift-go/upshift => ..
