@@ -230,6 +230,64 @@ func TestParkWithBodyUnread(t *testing.T) {
 	}
 }
 
+// What happens to a socket from another side ends the wait only if it ends the
+// connection.
+func TestParkSocketTouched(t *testing.T) {
+	for name, test := range map[string]struct {
+		touch func(net.Conn)
+		want  error
+	}{
+		"closed here":        {func(c net.Conn) { _ = c.Close() }, transports.ErrClientGone},
+		"somebody's timeout": {func(c net.Conn) { _ = c.SetReadDeadline(longAgo) }, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer listener.Close()
+			peer, err := net.Dial("tcp", listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer peer.Close()
+			conn, err := listener.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			var p parking
+			ended := make(chan error, 1)
+			go func() { ended <- p.park(conn) }()
+			is := func(condition func() bool) func() bool {
+				return func() bool {
+					p.mu.Lock()
+					defer p.mu.Unlock()
+					return condition()
+				}
+			}
+			await(t, is(func() bool { return p.socket != nil }))
+			test.touch(conn)
+			if test.want == nil {
+				await(t, is(func() bool { return p.wake != nil }))
+				p.unpark()
+			}
+			if err := wait(t, "end of park", ended); !errors.Is(err, test.want) {
+				t.Errorf("got %v, want %v", err, test.want)
+			}
+		})
+	}
+}
+
+func await(t *testing.T, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !condition(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not come about")
+		}
+	}
+}
+
 // A connection without a descriptor can be woken all the same.
 func TestParkWithoutSocket(t *testing.T) {
 	for name, unpark := range map[string]func(transports.Exchange){

@@ -18,8 +18,11 @@ type fakeExchange struct {
 	woken      chan struct{} // closed by Unpark
 	parkErr    error         // what Park returns, after it was woken if it ever is
 	respondErr error
+	onHeader   func() // called by Header
 
 	once   sync.Once
+	read   bool // ReadBody was called
+	aborts int
 	status int
 	answer string
 }
@@ -29,10 +32,16 @@ var _ transports.Exchange = (*fakeExchange)(nil)
 func (e *fakeExchange) Method() string           { return e.method }
 func (e *fakeExchange) Path() string             { return "/engine.io/" }
 func (e *fakeExchange) Query() transports.Query  { return "" }
-func (e *fakeExchange) Header(string) string     { return "" }
 func (e *fakeExchange) RemoteAddr() string       { return "" }
 func (e *fakeExchange) Secure() bool             { return false }
 func (e *fakeExchange) Context() context.Context { return context.Background() }
+
+func (e *fakeExchange) Header(string) string {
+	if e.onHeader != nil {
+		e.onHeader()
+	}
+	return ""
+}
 
 func (e *fakeExchange) Headers() iter.Seq2[string, string] {
 	return maps.All(map[string]string(nil))
@@ -42,9 +51,13 @@ func (e *fakeExchange) ResponseHeaders() iter.Seq2[string, string] {
 	return maps.All(map[string]string(nil))
 }
 
-func (e *fakeExchange) ReadBody(int64) ([]byte, error) { return []byte(e.body), nil }
-func (e *fakeExchange) SetHeader(string, string)       {}
-func (e *fakeExchange) AddHeader(string, string)       {}
+func (e *fakeExchange) ReadBody(int64) ([]byte, error) {
+	e.read = true
+	return []byte(e.body), nil
+}
+
+func (e *fakeExchange) SetHeader(string, string) {}
+func (e *fakeExchange) AddHeader(string, string) {}
 
 func (e *fakeExchange) Respond(status int, body []byte) error {
 	e.status, e.answer = status, string(body)
@@ -59,6 +72,6 @@ func (e *fakeExchange) Park() error {
 }
 
 func (e *fakeExchange) Unpark() { e.once.Do(func() { close(e.woken) }) }
-func (e *fakeExchange) Abort()  {}
+func (e *fakeExchange) Abort()  { e.aborts++ }
 
 func (e *fakeExchange) Hijack(func(net.Conn, []byte)) error { return nil }

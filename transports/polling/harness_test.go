@@ -38,6 +38,7 @@ type session struct {
 	maxPayload int64
 	attachErr  error
 	onAttach   func(transports.Conn)         // called by Attach
+	onReady    func()                        // called by Ready, instead of sending anything
 	onReceive  func(transports.Packet) error // called by Receive, before the packet is noted
 
 	received chan string // what Receive got, as on a text transport; binary data in hexadecimal
@@ -95,6 +96,10 @@ func (s *session) Receive(p transports.Packet) error {
 }
 
 func (s *session) Ready() {
+	if s.onReady != nil {
+		s.onReady()
+		return
+	}
 	s.mu.Lock()
 	s.ready = true
 	s.mu.Unlock()

@@ -153,8 +153,29 @@ func TestPollAnswerLost(t *testing.T) {
 				!errors.Is(cause, &transports.CloseError{Reason: transports.TransportError}) {
 				t.Errorf("closed by %v", cause)
 			}
+			if ex.parkErr != nil && ex.status != 400 { // for a handler in front that gave up, not the client
+				t.Errorf("status %d", ex.status)
+			}
 		})
 	}
+}
+
+// A session that closes as soon as it can stays closed.
+func TestCloseInsideReady(t *testing.T) {
+	s := newSession()
+	s.onReady = func() { s.conn.Close(&transports.CloseError{Reason: transports.ForcedClose}) }
+	first := &fakeExchange{method: "GET", woken: make(chan struct{})}
+	New(Options{}).Accept(first, s.admission())
+	if first.status != 200 || first.answer != "1" {
+		t.Errorf("answer %d %q", first.status, first.answer)
+	}
+	second := &fakeExchange{method: "POST", body: "4a"}
+	s.polling().ServeRequest(second)
+	if second.status != 400 {
+		t.Errorf("status %d", second.status)
+	}
+	s.wantClosed(t, "forced close", nil)
+	s.wantReceived(t)
 }
 
 // A4: a poll that is parked when the session closes is answered with a close,

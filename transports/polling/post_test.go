@@ -284,6 +284,37 @@ func TestPostCutOff(t *testing.T) {
 	})
 }
 
+// The exchange of a POST is aborted while its body is read, and at no other
+// time: it is not read at all if the conn is closed before.
+func TestPostAbort(t *testing.T) {
+	for name, test := range map[string]struct {
+		arm  func(s *session, ex *fakeExchange)
+		read bool
+	}{
+		"before": {func(s *session, ex *fakeExchange) {
+			ex.onHeader = func() { s.conn.Close(&transports.CloseError{Reason: transports.ForcedClose}) }
+		}, false},
+		"after": {func(s *session, _ *fakeExchange) {
+			s.onReceive = func(transports.Packet) error {
+				s.conn.Close(&transports.CloseError{Reason: transports.ForcedClose})
+				return nil
+			}
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSession()
+			New(Options{}).Accept(&fakeExchange{method: "GET", woken: make(chan struct{})}, s.admission())
+			ex := &fakeExchange{method: "POST", body: "4a\x1e4b"}
+			test.arm(s, ex)
+			s.polling().ServeRequest(ex)
+			if ex.read != test.read || ex.aborts != 0 || ex.status != 400 {
+				t.Errorf("read %t, aborted %d times, status %d", ex.read, ex.aborts, ex.status)
+			}
+			s.wantClosed(t, "forced close", nil)
+		})
+	}
+}
+
 func TestOtherMethods(t *testing.T) {
 	eachDoor(t, Options{}, func(t *testing.T, d *door) {
 		d.open()
