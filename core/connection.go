@@ -141,7 +141,7 @@ func (c *connection) join(r *codec.Received) error {
 	run := s.startLocked()
 	s.mu.Unlock()
 	if run {
-		go s.work()
+		c.server.workers.run(s)
 	}
 	return nil
 }

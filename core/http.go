@@ -112,6 +112,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
+	srv.workers.close()
 	srv.doors.mu.Lock()
 	srv.doors.closed = true
 	servers := srv.doors.servers

@@ -5,8 +5,8 @@ import (
 )
 
 // A queue holds what a socket has still to do, in order: to connect, to handle
-// events, to disconnect. A worker goroutine does it, which exists only while
-// there is something to do. So events of a socket are handled in the order
+// events, to disconnect. A worker goroutine does it, which the socket has only
+// while there is something to do. So events of a socket are handled in the order
 // they came, one at a time, and a handler that blocks holds up nothing else:
 // acks and heartbeats are taken by the reader and do not pass through here.
 type queue struct {
@@ -48,9 +48,9 @@ func (q *queue) release() {
 	}
 }
 
-// startLocked reports whether the caller has to start the worker, by "go
-// s.work()". It is called with mu held, so that whoever ends the socket can be
-// sure that the worker is counted.
+// startLocked reports whether the caller has to start the worker, with
+// workers.run. It is called with mu held, so that whoever ends the socket can
+// be sure that the worker is counted.
 func (s *Socket) startLocked() bool {
 	if s.queue.running || s.queue.stage == ended {
 		return false
@@ -84,13 +84,12 @@ func (s *Socket) enqueue(r *codec.Received) {
 	run := s.startLocked()
 	s.mu.Unlock()
 	if run {
-		go s.work()
+		s.conn.server.workers.run(s)
 	}
 }
 
 // work does what there is to do and returns when nothing is left.
 func (s *Socket) work() {
-	defer s.conn.server.workers.done()
 	session := s.conn.session
 	corked := false
 	for {

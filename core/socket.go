@@ -153,7 +153,7 @@ func (s *Socket) end(cause *CloseError, drop bool) bool {
 	s.mu.Unlock()
 	s.leave(cause)
 	if run {
-		go s.work()
+		s.conn.server.workers.run(s)
 	}
 	return true
 }
