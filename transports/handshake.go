@@ -51,7 +51,8 @@ type Header struct {
 	fields string // "name:value\n" for each field, in the order they came
 }
 
-// NewHeader makes a Header of name, value pairs.
+// NewHeader makes a Header of name, value pairs. Line ends in either, and colons
+// in a name, become spaces.
 func NewHeader(pairs ...string) Header {
 	var b strings.Builder
 	for i := 0; i+1 < len(pairs); i += 2 {
@@ -60,18 +61,18 @@ func NewHeader(pairs ...string) Header {
 	return Header{fields: b.String()}
 }
 
-// appendField writes one field. HTTP servers let no line ends through; should
-// one do so, they must not become fields here.
+// HTTP servers let no line ends through, and no colons in names. Should one do
+// so, they must not become fields here.
+var (
+	fieldNames  = strings.NewReplacer("\r", " ", "\n", " ", ":", " ")
+	fieldValues = strings.NewReplacer("\r", " ", "\n", " ")
+)
+
+// appendField writes one field.
 func appendField(b *strings.Builder, name, value string) {
-	for i, text := range []string{name, value} {
-		if i > 0 {
-			b.WriteByte(':')
-		}
-		if strings.ContainsAny(text, "\r\n") {
-			text = strings.NewReplacer("\r", " ", "\n", " ").Replace(text)
-		}
-		b.WriteString(text)
-	}
+	b.WriteString(fieldNames.Replace(name))
+	b.WriteByte(':')
+	b.WriteString(fieldValues.Replace(value))
 	b.WriteByte('\n')
 }
 

@@ -111,7 +111,9 @@ func checkCloseWhileReceiving(k *rig) {
 		s, p := k.connect()
 		_, done := p.listen()
 		sending := k.start(func() {
-			for n := 0; p.client.Send(numbered(n, 1000), numbered(n, 1000)) == nil; n++ {
+			var err error
+			for n := 0; err == nil; n++ {
+				err = p.client.Send(numbered(n, 1000), numbered(n, 1000))
 			}
 		})
 		k.awaitReceived(s, 1+i)

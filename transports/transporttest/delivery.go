@@ -40,11 +40,11 @@ func checkOpen(k *rig) {
 // What a client sends in the same instant as it connects has somewhere to go.
 // Where it is lost, it is lost rarely.
 func checkEarlyPacket(k *rig) {
+	want := []transports.Packet{text("first"), binary("second"), text("third"), text("fourth")}
 	for range 50 {
-		early := []transports.Packet{text("first"), binary("second"), text("third")}
-		s, p := k.connect(early...)
-		p.send(text("fourth"))
-		k.wantReceived(s, append(early, text("fourth"))...)
+		s, p := k.connect(want[:3]...)
+		p.send(want[3])
+		k.wantReceived(s, want...)
 	}
 }
 

@@ -140,9 +140,9 @@ func (k *rig) wantReason(s *session, reasons ...transports.Reason) {
 
 func (k *rig) compare(who string, got, want []transports.Packet) {
 	k.Helper()
-	for i := range min(len(got), len(want)) {
-		if !same(got[i], want[i]) {
-			k.Fatalf("%s, as packet %d, %s, want %s", who, i, describe(got[i]), describe(want[i]))
+	for i, w := range want {
+		if i < len(got) && !same(got[i], w) {
+			k.Fatalf("%s, as packet %d, %s, want %s", who, i, describe(got[i]), describe(w))
 		}
 	}
 	if len(got) != len(want) {

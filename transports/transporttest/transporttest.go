@@ -28,6 +28,7 @@ package transporttest
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -160,7 +161,7 @@ func Run(t *testing.T, c Config) {
 	t.Helper()
 	all := checks
 	if c.Transport.Features().Upgradable {
-		all = append(all[:len(all):len(all)], upgradableChecks...)
+		all = slices.Concat(checks, upgradableChecks)
 	}
 	for _, check := range all {
 		t.Run(check.name, func(t *testing.T) {

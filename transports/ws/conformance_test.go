@@ -93,12 +93,14 @@ func dialConforming(addr string, early []transports.Packet) (transporttest.Clien
 		return nil, err
 	}
 	res, err := http.ReadResponse(c.br, nil)
-	if err == nil && res.StatusCode != http.StatusSwitchingProtocols {
-		err = fmt.Errorf("the handshake is answered by %s", res.Status)
-	}
 	if err != nil {
 		c.Vanish()
 		return nil, err
+	}
+	defer res.Body.Close() // a 101 has none
+	if res.StatusCode != http.StatusSwitchingProtocols {
+		c.Vanish()
+		return nil, fmt.Errorf("the handshake is answered by %s", res.Status)
 	}
 	return c, nil
 }
