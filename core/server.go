@@ -23,8 +23,9 @@
 // # Lock order
 //
 // connection.mu, Socket.mu and rooms.mu are never held together, nor while a
-// handler or a codec is called, or a session for anything but SendLater, which
-// only queues.
+// handler or a codec is called. Socket.mu comes before workers.mu, and rooms.mu
+// before the locks of a session, of which nothing but SendLater, which only
+// queues, is called under it.
 package core
 
 import (

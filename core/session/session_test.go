@@ -30,6 +30,30 @@ func TestOpenPacket(t *testing.T) { // engine-io B10, A1
 	}
 }
 
+// What the layer above sends while the session opens leaves together with the
+// open packet, and after it (B13, A34).
+func TestSentWhileOpening(t *testing.T) {
+	tr, conn := &fakeTransport{name: "x"}, &fakeConn{}
+	m, err := New(handlerFunc(func(s *Session) Receiver {
+		if err := s.Send(text("hello")); err != nil {
+			t.Error(err)
+		}
+		return &fakeReceiver{}
+	}), Options{Transports: []transports.Transport{tr}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink, err := m.Open(tr, transports.Handshake{}, conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink.Ready()
+	if got := conn.sent(); got != "open 4hello" {
+		t.Errorf("sent %q", got)
+	}
+	sink.Closed(nil)
+}
+
 // capture keeps the first packet as it is.
 type capture struct {
 	*fakeConn

@@ -274,7 +274,7 @@ func faults() []faultTest {
 		{"ClientVanishesWhileReceiveBlocks", "is not noticed", inVain + "Closed", fault{closed: reportOurs}},
 		{"Retire", "is not released", inVain + "the client's Receive to be released", fault{retire: func(f *faulty) {
 			f.refuse()
-			f.sending.Wait()
+			f.receiving.Wait()
 		}}},
 		{"Retire", "sends on", "want ErrRetired", fault{send: func(f *faulty, batch []transports.Packet) (bool, error) {
 			return f.conn.Send(batch)

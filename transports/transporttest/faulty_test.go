@@ -48,10 +48,9 @@ type faulty struct {
 	host      *Host
 	conn      transports.Conn
 	sink      transports.Sink
-	lock      chan struct{} // see locked
-	end       chan struct{} // closed when the conn is over
-	receiving sync.WaitGroup
-	sending   sync.WaitGroup     // the client
+	lock      chan struct{}      // see locked
+	end       chan struct{}      // closed when the conn is over
+	receiving sync.WaitGroup     // packets on their way from the client
 	life      context.Context    // of the client's Receive
 	release   context.CancelFunc // ends it
 
@@ -77,8 +76,9 @@ func (t *faultyTransport) start(_ testing.TB, host *Host) Dial {
 		if err != nil {
 			return nil, err
 		}
-		_ = client.Send(early...) // it may be over already
-		return faultyClient{client, f}, nil
+		c := faultyClient{client, f}
+		_ = c.Send(early...) // it may be over already
+		return c, nil
 	}
 }
 
@@ -94,10 +94,15 @@ func (c faultyClient) Send(batch ...transports.Packet) error {
 		c.f.mu.Unlock()
 		return transports.ErrRetired
 	}
-	c.f.sending.Add(1)
+	c.f.receiving.Add(len(batch))
 	c.f.mu.Unlock()
-	defer c.f.sending.Done()
-	return c.Client.Send(batch...)
+	for i, p := range batch {
+		if err := c.Client.Send(p); err != nil {
+			c.f.receiving.Add(i - len(batch)) // these will not be received
+			return err
+		}
+	}
+	return nil
 }
 
 func (c faultyClient) Receive(ctx context.Context) (transports.Packet, error) {
@@ -158,7 +163,7 @@ func (f *faulty) Retire() {
 	}
 	f.refuse()
 	f.release()
-	f.sending.Wait()
+	f.receiving.Wait()
 }
 
 // refuse makes Send, and the client's, fail.
@@ -169,7 +174,6 @@ func (f *faulty) refuse() {
 }
 
 func (f *faulty) Receive(p transports.Packet) error {
-	f.receiving.Add(1)
 	defer f.receiving.Done()
 	if f.fault.receive != nil {
 		return f.fault.receive(f, p)
