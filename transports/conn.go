@@ -75,6 +75,8 @@ type Sink interface {
 	Ready()
 
 	// Closed says that the connection is over and why: a *CloseError, or any
-	// error, which counts as TransportError. Nothing is received after it.
+	// error, which counts as TransportError; after Close it is the cause that
+	// Close was given. Nothing is received after it, but for a Receive that
+	// another goroutine was just entering when Close was called.
 	Closed(cause error)
 }
