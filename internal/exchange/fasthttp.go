@@ -3,6 +3,7 @@ package exchange
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"iter"
 	"net"
@@ -93,7 +94,13 @@ func (e *fastExchange) ReadBody(limit int64) ([]byte, error) {
 		return body, nil
 	}
 	length := max(int64(e.ctx.Request.Header.ContentLength()), -1)
-	return e.upload.read(stream, length, limit, e.setReadDeadline)
+	body, err := e.upload.read(stream, length, limit, e.setReadDeadline)
+	if errors.Is(err, transports.ErrClientGone) {
+		// fasthttp notices a body that failed, but not one that was given up
+		// before anything of it was read.
+		e.ctx.SetConnectionClose()
+	}
+	return body, err
 }
 
 func (e *fastExchange) setReadDeadline(t time.Time) error { return e.ctx.Conn().SetReadDeadline(t) }
