@@ -70,13 +70,6 @@ func faults() []faultTest {
 			}
 			return f.conn.Send(kept)
 		}}},
-		{"Order", "changes the data", "that was sent was changed", fault{send: func(f *faulty, batch []transports.Packet) (bool, error) {
-			ready, err := f.conn.Send(batch)
-			for _, p := range batch {
-				p.Data[0]++
-			}
-			return ready, err
-		}}},
 		{"Order", "doubles one from the client", "the session received", fault{receive: func(f *faulty, p transports.Packet) error {
 			if f.nth(300) {
 				_ = f.sink.Receive(p)
