@@ -1,150 +1,124 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
-
-// A client is one WebSocket, spoken in raw frames, so that the load costs as
-// little as can be.
-type client struct {
-	conn net.Conn
-	r    *bufio.Reader
-}
-
-func dial(addr string) (*client, error) {
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		return nil, err
-	}
-	c := &client{conn, bufio.NewReaderSize(conn, 512)}
-	_, err = io.WriteString(conn, "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\n"+
-		"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	for line := ""; line != "\r\n"; {
-		if line, err = c.r.ReadString('\n'); err != nil {
-			return nil, errors.Join(err, conn.Close())
-		}
-	}
-	// The open packet, then CONNECT and its answer.
-	if err = c.skip(); err == nil {
-		if _, err = conn.Write(frame("40")); err == nil {
-			err = c.skip()
-		}
-	}
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	return c, nil
-}
-
-// frame returns a client's text frame. The mask is zero, which is a mask like
-// any other and costs the load generator nothing.
-func frame(text string) []byte {
-	b := []byte{0x81}
-	if len(text) < 126 {
-		b = append(b, 0x80|byte(len(text)))
-	} else {
-		b = binary.BigEndian.AppendUint16(append(b, 0x80|126), uint16(len(text)))
-	}
-	return append(append(b, 0, 0, 0, 0), text...)
-}
-
-// skip reads one frame.
-func (c *client) skip() error {
-	head, err := c.r.Peek(2)
-	if err != nil {
-		return err
-	}
-	n, size := int(head[1]), 2
-	if n == 126 {
-		if head, err = c.r.Peek(4); err != nil {
-			return err
-		}
-		n, size = int(binary.BigEndian.Uint16(head[2:])), 4
-	}
-	_, err = c.r.Discard(size + n)
-	return err
-}
-
-// whole reports whether a whole frame has been read.
-func (c *client) whole() bool {
-	n := c.r.Buffered()
-	if n < 4 {
-		return false
-	}
-	head, _ := c.r.Peek(4) // they are there
-	if head[1] == 126 {
-		return n >= 4+int(binary.BigEndian.Uint16(head[2:]))
-	}
-	return n >= 2+int(head[1])
-}
 
 // A load is something to do to a server for a while.
 type load struct {
 	name    string
 	clients int
-	// run counts messages until the deadline.
+	// run sends until the deadline, waits for every answer, and returns how
+	// many messages the server delivered. One that is lost, or is not what it
+	// should be, is an error.
 	run func(clients []*client, until time.Time) (messages int64, err error)
 }
 
+func loads() []load {
+	small, large := payload(64), payload(128)
+	echo, ack, cast := `42["echo",`+small+`]`, `421["ack",`+small+`]`, `42["cast",`+large+`]`
+	answer := `431[` + small + `]`
+	return []load{
+		{"echo, 1 in flight", 100, exchange(echo, echo, 1)},
+		{"echo, 16 in flight", 100, exchange(echo, echo, 16)},
+		{"ack, 1 in flight", 100, exchange(ack, answer, 1)},
+		{"ack, 16 in flight", 100, exchange(ack, answer, 16)},
+		{"broadcast to 1,000, 1 in flight", 1000, broadcast(cast, 1)},
+		{"broadcast to 1,000, 8 in flight", 1000, broadcast(cast, 8)},
+	}
+}
+
+// joined is one acknowledged event on every connection. Upshift joins the room
+// after it has answered CONNECT and before it handles events, so an answer
+// means that a broadcast reaches the client.
+var joined = exchange(`421["ack",{"text":""}]`, `431[{"text":""}]`, 1)
+
+// payload is an object of size bytes.
 func payload(size int) string {
 	return `{"text":"` + strings.Repeat("x", size-len(`{"text":""}`)) + `"}`
 }
 
-// echo keeps window requests in flight on every connection.
-func echo(text string, window int) func([]*client, time.Time) (int64, error) {
-	one := frame(text)
+// exchange keeps window messages in flight on every connection.
+func exchange(text, answer string, window int) func([]*client, time.Time) (int64, error) {
+	one, want := frame(text), []byte(answer)
 	return func(clients []*client, until time.Time) (int64, error) {
-		var total atomic.Int64
-		var failed atomic.Pointer[error]
-		var wg sync.WaitGroup
-		for _, c := range clients {
-			wg.Go(func() {
-				n, err := c.echo(one, window, until)
-				total.Add(n)
-				if err != nil {
-					failed.Store(&err)
-				}
-			})
-		}
-		wg.Wait()
-		if err := failed.Load(); err != nil {
-			return 0, *err
-		}
-		return total.Load(), nil
+		return each(clients, until, func(_ int, c *client) (int64, error) { return c.exchange(one, want, window, until) })
 	}
 }
 
-func (c *client) echo(one []byte, window int, until time.Time) (n int64, err error) {
+// broadcast keeps window broadcasts in flight, from the first connection to
+// all of them, itself too. The last one is another, so that everybody knows
+// that nothing follows.
+func broadcast(text string, window int) func([]*client, time.Time) (int64, error) {
+	const last = `42["cast",{"text":""}]`
+	one, want, end := frame(text), []byte(text), frame(last)
+	return func(clients []*client, until time.Time) (int64, error) {
+		var casts int64 // the sender's; read when all have ended
+		deliveries, err := each(clients, until, func(i int, c *client) (n int64, err error) {
+			if i > 0 {
+				return c.listen(want, []byte(last))
+			}
+			if casts, err = c.exchange(one, want, window, until); err != nil {
+				return casts, err
+			}
+			if _, err = c.conn.Write(end); err != nil {
+				return casts, err
+			}
+			return casts, c.expect(last)
+		})
+		if err == nil && deliveries != casts*int64(len(clients)) {
+			err = fmt.Errorf("%d of %d deliveries came", deliveries, casts*int64(len(clients)))
+		}
+		return deliveries, err
+	}
+}
+
+// each runs do for every client at once, and adds up what they return.
+func each(clients []*client, until time.Time, do func(i int, c *client) (int64, error)) (total int64, err error) {
+	counts, errs := make([]int64, len(clients)), make([]error, len(clients))
+	var wg sync.WaitGroup
+	for i, c := range clients {
+		wg.Go(func() {
+			if errs[i] = c.conn.SetDeadline(until.Add(patience)); errs[i] == nil {
+				counts[i], errs[i] = do(i, c)
+			}
+		})
+	}
+	wg.Wait()
+	for i, n := range counts {
+		total += n
+		if err == nil && errs[i] != nil { // one is enough to know
+			err = fmt.Errorf("client %d, after %d messages: %w", i, n, errs[i])
+		}
+	}
+	return total, err
+}
+
+// exchange sends as many frames as have been answered, in one write, until the
+// deadline; then it takes the answers that are still to come.
+func (c *client) exchange(one, want []byte, window int, until time.Time) (n int64, err error) {
 	burst := bytes.Repeat(one, window)
 	if _, err := c.conn.Write(burst); err != nil {
 		return 0, err
 	}
 	for inFlight := window; inFlight > 0; {
-		if err := c.skip(); err != nil {
-			return n, err
-		}
-		answered := 1
-		for c.whole() {
-			if err := c.skip(); err != nil {
+		answered := 0
+		for first := true; first || answered < inFlight && c.buffered(); first = false {
+			text, err := c.next()
+			if err != nil {
 				return n, err
 			}
+			if !bytes.Equal(text, want) {
+				return n, fmt.Errorf("%q came, not %q", text, want)
+			}
 			answered++
+			n++
 		}
-		n += int64(answered)
-		if time.Now().After(until) {
+		if !time.Now().Before(until) {
 			inFlight -= answered
 			continue
 		}
@@ -155,37 +129,18 @@ func (c *client) echo(one []byte, window int, until time.Time) (n int64, err err
 	return n, nil
 }
 
-// cast keeps window broadcasts in flight, from the first connection to all.
-func cast(text string, window int) func([]*client, time.Time) (int64, error) {
-	one := frame(text)
-	return func(clients []*client, until time.Time) (int64, error) {
-		var casts, deliveries atomic.Int64
-		var wg sync.WaitGroup
-		stop := make(chan struct{})
-		for _, c := range clients[1:] {
-			wg.Go(func() {
-				for seen := int64(0); ; seen++ {
-					select {
-					case <-stop:
-						if seen == casts.Load() {
-							return
-						}
-					default:
-					}
-					if c.conn.SetReadDeadline(time.Now().Add(time.Second)) != nil || c.skip() != nil {
-						return
-					}
-					deliveries.Add(1)
-				}
-			})
+// listen counts what comes, up to the last message.
+func (c *client) listen(want, last []byte) (n int64, err error) {
+	for {
+		text, err := c.next()
+		switch {
+		case err != nil:
+			return n, err
+		case bytes.Equal(text, last):
+			return n, nil
+		case !bytes.Equal(text, want):
+			return n, fmt.Errorf("%q came, not %q", text, want)
 		}
-		n, err := clients[0].echo(one, window, until)
-		casts.Store(n)
-		close(stop)
-		wg.Wait()
-		if err == nil && deliveries.Load() != n*int64(len(clients)-1) {
-			err = fmt.Errorf("%d of %d deliveries came", deliveries.Load(), n*int64(len(clients)-1))
-		}
-		return deliveries.Load() + n, err
+		n++
 	}
 }

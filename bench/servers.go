@@ -4,11 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -18,13 +19,32 @@ import (
 	"github.com/upshift-go/upshift/core"
 )
 
-// servers are what is compared. Each listens on a free port of this machine,
-// prints it, and serves until it is killed.
+// servers are what is compared.
 var servers = map[string]func(l net.Listener) error{
 	"upshift": serveUpshift,
 	"gws":     serveGWS,
 }
 
+// serveUntilEOF serves until standard input ends, so that no server outlives
+// the program that started it.
+func serveUntilEOF(name, profile string) error {
+	if servers[name] == nil {
+		return fmt.Errorf("no server %q", name)
+	}
+	stop, err := startProfile(profile)
+	if err != nil {
+		return err
+	}
+	ended := make(chan error, 2)
+	go func() { ended <- serve(name) }()
+	go func() {
+		_, err := io.Copy(io.Discard, os.Stdin)
+		ended <- err
+	}()
+	return errors.Join(<-ended, stop())
+}
+
+// serve listens on a free port of this machine, prints its address, and serves.
 func serve(name string) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -64,7 +84,7 @@ func serveUpshift(l net.Listener) error {
 func serveGWS(l net.Listener) error {
 	h := &gwsHandler{}
 	up := gws.NewUpgrader(h, &gws.ServerOption{})
-	server := &fasthttp.Server{KeepHijackedConns: true, Handler: func(ctx *fasthttp.RequestCtx) {
+	server := &fasthttp.Server{KeepHijackedConns: true, ReadBufferSize: 4096, Handler: func(ctx *fasthttp.RequestCtx) {
 		r := &http.Request{Method: http.MethodGet, Header: http.Header{}}
 		for _, name := range []string{"Connection", "Upgrade", "Sec-WebSocket-Key", "Sec-WebSocket-Version"} {
 			r.Header.Set(name, string(ctx.Request.Header.Peek(name)))
@@ -111,7 +131,7 @@ func (h *gwsHandler) OnMessage(c *gws.Conn, m *gws.Message) {
 		_ = cast.Close()
 	case string(b) == "40":
 		h.mu.Lock()
-		h.conns = append(slices.Clip(h.conns), c)
+		h.conns = append(h.conns, c) // beyond what a broadcast has in hand
 		h.mu.Unlock()
 		_ = c.WriteString(`40{"sid":"x"}`)
 	}
