@@ -42,13 +42,8 @@ func (f *flusher) run() {
 			todo[i] = nil
 			s.mu.Lock()
 			s.outbox.queued = false
-			overrun := s.outbox.overrun
 			s.mu.Unlock()
-			if overrun {
-				s.fail(errSlowConsumer)
-				continue
-			}
-			s.flush()
+			s.Flush()
 		}
 	}
 }

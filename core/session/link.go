@@ -22,6 +22,7 @@ type link struct {
 	// Guarded by session.mu.
 	started    bool                   // Ready was called: the Conn may be called
 	ready      bool                   // the Conn can take a batch
+	prompt     bool                   // the last Send left it ready, so the next one likely will
 	closeCause *transports.CloseError // close before started: carried out by Ready
 	ended      *transports.CloseError // the Conn reported its end
 }
@@ -44,7 +45,7 @@ func (l *link) Ready() {
 		l.conn.Close(cause)
 		return
 	}
-	s.flush()
+	s.Flush()
 }
 
 // Receive implements transports.Sink.

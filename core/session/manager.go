@@ -40,9 +40,18 @@ type Options struct {
 	// is announced to clients.
 	MaxPayload int64
 	// MaxOutboxBytes bounds what may wait for one client, counting 64 bytes
-	// for each packet besides its data. A client that falls further behind
+	// for each packet besides its data. What happens to a client that falls
+	// further behind, the Delivery of what is sent to it says: by default it
 	// is closed as a slow consumer. Default 4 MiB.
 	MaxOutboxBytes int
+	// MaxOutboxPackets bounds the same in packets; an event is one, and one
+	// more for each of its attachments. Default 65,536, which is what
+	// the default MaxOutboxBytes has room for.
+	MaxOutboxPackets int
+	// MaxVolatileBytes is how much may wait for a client that is sent
+	// something volatile. Beyond it, that is dropped, as it is while the
+	// transport is not ready. Default 64 KiB.
+	MaxVolatileBytes int
 	// MaxSessions bounds the number of sessions. Handshakes beyond it are
 	// refused with status 503. Default 0: no limit.
 	MaxSessions int
@@ -82,6 +91,8 @@ func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.UpgradeTimeout, 10*time.Second)
 	setDefault(&o.MaxPayload, 1_000_000)
 	setDefault(&o.MaxOutboxBytes, 4<<20)
+	setDefault(&o.MaxOutboxPackets, 1<<16)
+	setDefault(&o.MaxVolatileBytes, 64<<10)
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -96,6 +107,10 @@ func (o Options) withDefaults() (Options, error) {
 		return o, errors.New("session: MaxPayload is negative")
 	case o.MaxOutboxBytes < 0:
 		return o, errors.New("session: MaxOutboxBytes is negative")
+	case o.MaxOutboxPackets < 0:
+		return o, errors.New("session: MaxOutboxPackets is negative")
+	case o.MaxVolatileBytes < 0:
+		return o, errors.New("session: MaxVolatileBytes is negative")
 	case len(o.Transports) == 0:
 		return o, errors.New("session: Transports is empty")
 	}
@@ -126,6 +141,7 @@ type Manager struct {
 	flushers  []*flusher
 	turn      atomic.Uint32 // which flusher the next session gets
 	sessions  registry
+	drops     dropCounters
 
 	mu     sync.Mutex    // guards what follows
 	count  int           // of sessions, from before they are registered

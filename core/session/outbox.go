@@ -8,25 +8,50 @@ import (
 )
 
 // An outbox holds the packets of one session that its transport has not taken
-// yet. Its bytes are bounded. An idle outbox holds no memory.
+// yet. Its bytes and packets are bounded. An idle outbox holds no memory.
 type outbox struct {
 	batch    *batch // waiting; nil when there is nothing
-	bytes    int    // of what waits, and of what the Conn has not reported ready for
-	unsettle int    // the part of bytes that the Conn has
+	load     load   // what waits, and what the Conn has not reported ready for
+	unsettle load   // the part of load that the Conn has
 	corks    int    // while > 0, a flush is left to whoever removes the last cork
 	flushing bool   // somebody is sending
 	queued   bool   // the flusher has this session on its list
 	noop     bool   // release a parked poll
-	overrun  bool   // the flusher is to end the session: its client is too slow
+	overrun  bool   // the next flush is to end the session: its client is too slow
 }
 
-type batch struct{ packets []transports.Packet }
+// A load is what packets count for.
+type load struct{ bytes, packets int }
 
-var batches = sync.Pool{New: func() any { return new(batch) }}
+func loadOf(packets []transports.Packet) load {
+	l := load{packets: len(packets)}
+	l.bytes = l.packets * packetOverhead
+	for i := range packets {
+		l.bytes += len(packets[i].Data)
+	}
+	return l
+}
 
 // packetOverhead is what a queued packet costs besides its data, so that a
 // flood of empty packets is bounded too.
 const packetOverhead = 64
+
+func (l *load) add(more load) {
+	l.bytes += more.bytes
+	l.packets += more.packets
+}
+
+func (l *load) sub(less load) {
+	l.bytes -= less.bytes
+	l.packets -= less.packets
+}
+
+type batch struct {
+	packets []transports.Packet
+	groups  *groups // of them that may be dropped; nil if none
+}
+
+var batches = sync.Pool{New: func() any { return new(batch) }}
 
 func (o *outbox) empty() bool { return o.batch == nil }
 
@@ -35,29 +60,41 @@ func (o *outbox) push(packets ...transports.Packet) {
 		o.batch = batches.Get().(*batch) //nolint:forcetypeassert // the pool holds nothing else
 	}
 	o.batch.packets = append(o.batch.packets, packets...)
-	o.bytes += sizeOf(packets)
+	o.load.add(loadOf(packets))
 }
 
-// take removes everything that waits, to be sent.
+// take removes everything that waits, to be sent. It returns nil if there is
+// nothing.
 func (o *outbox) take() *batch {
 	b := o.batch
 	o.batch = nil
-	o.unsettle = o.bytes
+	o.unsettle = o.load
+	if b != nil && b.groups != nil {
+		b.sweep()
+		b.groups = nil
+		if len(b.packets) == 0 { // all of it was dropped
+			b.recycle()
+			return nil
+		}
+	}
 	return b
 }
 
 // settle says that what the Conn was given has left, or is at least the
 // Conn's no more.
 func (o *outbox) settle() {
-	o.bytes -= o.unsettle
-	o.unsettle = 0
+	o.load.sub(o.unsettle)
+	o.unsettle = load{}
 }
 
 // restore puts a batch that could not be sent back in front.
 func (o *outbox) restore(b *batch) {
-	o.unsettle = 0
+	o.unsettle = load{}
 	if o.batch != nil {
+		o.batch.groups.shift(len(b.packets))
+		b.groups = o.batch.groups
 		b.packets = append(b.packets, o.batch.packets...)
+		o.batch.groups = nil
 		o.batch.recycle()
 	}
 	o.batch = b
@@ -65,10 +102,11 @@ func (o *outbox) restore(b *batch) {
 
 func (o *outbox) drop() {
 	if o.batch != nil {
+		o.batch.groups = nil
 		o.batch.recycle()
 		o.batch = nil
 	}
-	o.bytes, o.unsettle = 0, 0
+	o.load, o.unsettle = load{}, load{}
 }
 
 func (b *batch) recycle() {
@@ -80,27 +118,18 @@ func (b *batch) recycle() {
 	batches.Put(b)
 }
 
-func sizeOf(packets []transports.Packet) int {
-	n := len(packets) * packetOverhead
-	for i := range packets {
-		n += len(packets[i].Data)
-	}
-	return n
-}
+// Send is Deliver with the zero Delivery: packets that must arrive, to a client
+// that is closed if it has fallen too far behind.
+func (s *Session) Send(packets ...transports.Packet) error { return s.Deliver(Delivery{}, packets...) }
 
-// Send queues packets, which stay together and in order, and writes what is
-// queued if the transport can take it. It returns ErrClosed after the
-// session ended, ErrTooLarge if the packets alone are over the limit, and an
-// error that wraps transports.ErrSlowConsumer if the client has fallen too far
-// behind: the session is then closed with that cause.
-func (s *Session) Send(packets ...transports.Packet) error {
-	later, err := s.enqueue(packets, false)
-	switch {
-	case errors.Is(err, transports.ErrSlowConsumer):
-		s.fail(errSlowConsumer)
-	case err == nil && !later:
-		s.flush()
-	}
+// Deliver queues packets, which stay together and in order, and writes what is
+// queued if the transport can take it. It returns ErrClosed after the session
+// ended, and ErrTooLarge if the packets alone are over the limit of the outbox.
+// What it does when there is no room beside what waits already, d says. Packets
+// that are dropped because d allows it are no error.
+func (s *Session) Deliver(d Delivery, packets ...transports.Packet) error {
+	by, err := s.enqueue(d, packets, caller)
+	s.arrange(by)
 	return err
 }
 
@@ -109,8 +138,40 @@ func (s *Session) Send(packets ...transports.Packet) error {
 // however much has gathered for it meanwhile. Nothing is called before it
 // returns, so the caller may hold locks.
 func (s *Session) SendLater(packets ...transports.Packet) error {
-	_, err := s.enqueue(packets, true)
+	return s.DeliverLater(Delivery{}, packets...)
+}
+
+// DeliverLater is to Deliver what SendLater is to Send.
+func (s *Session) DeliverLater(d Delivery, packets ...transports.Packet) error {
+	by, err := s.enqueue(d, packets, deferred)
+	s.arrange(by)
 	return err
+}
+
+// Queue is Deliver for somebody who holds a lock: it queues and calls nothing.
+// The caller calls Flush when it has let go of the lock.
+func (s *Session) Queue(d Delivery, packets ...transports.Packet) error {
+	_, err := s.enqueue(d, packets, nobody)
+	return err
+}
+
+// A writer is who writes what has been queued.
+type writer uint8
+
+const (
+	nobody   writer = iota // somebody else will, or it is not possible now
+	caller                 // who has queued it
+	deferred               // the flusher
+)
+
+func (s *Session) arrange(by writer) {
+	switch by {
+	case caller:
+		s.Flush()
+	case deferred:
+		s.flusher.add(s)
+	case nobody:
+	}
 }
 
 var errSlowConsumer = &transports.CloseError{Reason: transports.TransportError, Err: transports.ErrSlowConsumer}
@@ -132,48 +193,57 @@ func (s *Session) Uncork() {
 	last := s.outbox.corks == 0
 	s.mu.Unlock()
 	if last {
-		s.flush()
+		s.Flush()
 	}
 }
 
-// enqueue queues packets and reports whether the flusher will write them.
-func (s *Session) enqueue(packets []transports.Packet, later bool) (bool, error) {
-	size := sizeOf(packets)
-	limit := s.manager.options.MaxOutboxBytes
-	s.mu.Lock()
-	switch {
-	case s.state != open:
-		s.mu.Unlock()
-		return false, ErrClosed
-	case size > limit:
-		s.mu.Unlock()
-		return false, ErrTooLarge
-	}
-	var err error
-	if s.outbox.bytes+size > limit {
-		err = transports.ErrSlowConsumer
-		s.outbox.overrun = later
-	} else {
-		s.outbox.push(packets...)
-		later = later || s.outbox.corks > 0
-	}
-	add := later && !s.outbox.queued && (s.link.ready || s.outbox.overrun)
-	if add {
-		s.outbox.queued = true
-	}
-	s.mu.Unlock()
-	if add {
-		s.flusher.add(s)
-	}
-	return later, err
-}
-
-// flush gives what is queued to the transport, batch by batch, until there is
-// nothing left or the transport is busy. One goroutine does so at a time;
-// what others queue meanwhile leaves with its next batch.
-func (s *Session) flush() {
+// enqueue queues packets and returns who is to write them, which is by unless
+// there is a reason to leave it to somebody else. The caller passes it to
+// arrange.
+func (s *Session) enqueue(d Delivery, packets []transports.Packet, by writer) (writer, error) {
+	more := loadOf(packets)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	o := &s.outbox
+	switch {
+	case s.state != open:
+		return nobody, ErrClosed
+	case more.bytes > s.manager.options.MaxOutboxBytes || more.packets > s.manager.options.MaxOutboxPackets:
+		return nobody, ErrTooLarge
+	}
+	queue, err := s.roomLocked(&d, more)
+	switch {
+	case queue && d.droppable():
+		o.pushGroup(&d, packets, more)
+	case queue:
+		o.push(packets...)
+	case !o.overrun:
+		return nobody, err
+	}
+	if by == caller && o.corks > 0 {
+		by = deferred
+	}
+	if by == deferred {
+		if o.queued || !s.link.ready && !o.overrun {
+			return nobody, err
+		}
+		o.queued = true
+	}
+	return by, err
+}
+
+// Flush gives what is queued to the transport, batch by batch, until there is
+// nothing left or the transport is busy. One goroutine does so at a time;
+// what others queue meanwhile leaves with its next batch. Only who has called
+// Queue needs it.
+func (s *Session) Flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.outbox.overrun && s.state == open {
+		s.mu.Unlock()
+		s.fail(errSlowConsumer)
+		s.mu.Lock()
+	}
 	if s.outbox.flushing {
 		return
 	}
@@ -204,6 +274,7 @@ func (s *Session) sendBatch(b *batch) bool {
 	s.mu.Unlock()
 	ready, err := l.conn.Send(b.packets)
 	s.mu.Lock()
+	l.prompt = ready
 	switch {
 	case errors.Is(err, transports.ErrRetired):
 		s.outbox.restore(b)

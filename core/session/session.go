@@ -139,7 +139,7 @@ func (s *Session) Close(cause *transports.CloseError) {
 		s.manager.release()
 		return
 	}
-	s.flush()
+	s.Flush()
 }
 
 // orderlyCloseWait is how long the reference waits for a poll that fetches

@@ -117,7 +117,7 @@ func (s *Session) answerProbe(l *link) error {
 	}
 	s.outbox.noop = s.candidate == l && s.link.ready
 	s.mu.Unlock()
-	s.flush()
+	s.Flush()
 	return nil
 }
 
@@ -132,7 +132,7 @@ func (s *Session) noopTick() {
 	s.outbox.noop = s.link.ready
 	s.noopTimer.Reset(noopPeriod)
 	s.mu.Unlock()
-	s.flush()
+	s.Flush()
 }
 
 // commit makes the candidate the session's transport. It unlocks. It runs on
@@ -167,7 +167,7 @@ func (s *Session) commit(l *link) error {
 		s.fail(ended)
 		return ended
 	}
-	s.flush()
+	s.Flush()
 	return nil
 }
 
