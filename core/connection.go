@@ -48,7 +48,10 @@ var (
 // Message implements session.Receiver.
 func (c *connection) Message(p transports.Packet) {
 	r, complete, err := c.decoder.Decode(codec.Frame{Binary: p.Binary, Data: p.Data})
-	if err == nil && complete {
+	switch {
+	case err != nil:
+		c.server.stats.badPackets.Add(1)
+	case complete:
 		err = c.route(&r)
 	}
 	if err != nil {
@@ -82,7 +85,7 @@ func (c *connection) route(r *codec.Received) error {
 // here.
 func (c *connection) find(r *codec.Received) (*Socket, error) {
 	c.mu.Lock()
-	i := slices.IndexFunc(c.sockets, func(s *Socket) bool { return s.namespace.name == r.Namespace })
+	i := slices.IndexFunc(c.sockets, func(s *Socket) bool { return s.name == r.Namespace })
 	var s *Socket
 	if i >= 0 {
 		s = c.sockets[i]
@@ -108,41 +111,60 @@ func (c *connection) find(r *codec.Received) (*Socket, error) {
 func (s *Socket) accepting() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.queue.stage != joining || s.queue.cause != nil
+	return s.queue.stage > joining || s.queue.cause != nil
 }
 
 // join starts a socket in the namespace that the client asks for.
 func (c *connection) join(r *codec.Received) error {
-	n := c.server.namespace(r.Namespace)
-	if n == nil {
-		packets, err := c.server.encode(codec.Packet{
-			Type: codec.ConnectError, Namespace: r.Namespace,
-			Data: map[string]string{"message": "Invalid namespace"},
-		})
-		if err != nil {
-			return err
-		}
-		defer packets.release()
-		_ = c.session.Send(packets.list...) // if the session is gone there is nobody to tell
-		return nil
+	srv := c.server
+	s := &Socket{id: newID(), name: r.Namespace, conn: c, auth: r.Data}
+	s.namespace = srv.enter(r.Namespace)
+	switch {
+	case s.namespace != nil:
+		s.queue.stage = joining
+	case !srv.hasDynamics():
+		return c.refuse(r.Namespace, errInvalidNamespace)
 	}
-	s := &Socket{id: newID(), namespace: n, conn: c, auth: r.Data}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	if srv.options.Recovery != nil {
+		s.finished = make(chan struct{})
+	}
 	c.mu.Lock()
-	if c.closed != nil {
+	full := len(c.sockets) >= srv.options.MaxNamespaces
+	if c.closed != nil || full {
+		cause := c.closed
 		c.mu.Unlock()
-		s.cancel(c.closed)
+		if s.namespace != nil {
+			srv.exit(s.namespace)
+		}
+		if cause == nil {
+			srv.stats.namespaces.Add(1)
+			return c.refuse(r.Namespace, errTooManyNamespaces)
+		}
 		return nil
 	}
 	c.sockets = append(c.sockets, s)
-	c.parted = slices.DeleteFunc(c.parted, func(name string) bool { return name == n.name })
+	c.parted = slices.DeleteFunc(c.parted, func(name string) bool { return name == s.name })
 	c.mu.Unlock()
 	s.mu.Lock()
 	run := s.startLocked()
 	s.mu.Unlock()
 	if run {
-		c.server.workers.run(s)
+		srv.workers.run(s)
 	}
+	return nil
+}
+
+var errTooManyNamespaces = &Error{Code: CodeTooManyNamespaces, Message: "too many namespaces"}
+
+// refuse tells the client that it may not connect to a namespace.
+func (c *connection) refuse(namespace string, why *Error) error {
+	packets, err := c.server.encode(codec.Packet{Type: codec.ConnectError, Namespace: namespace, Data: refusal(why)})
+	if err != nil {
+		return err
+	}
+	defer packets.release()
+	_ = c.session.Send(packets.list...) // if the session is gone there is nobody to tell
 	return nil
 }
 
@@ -162,9 +184,13 @@ func (c *connection) left(s *Socket) {
 	c.remove(s)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !slices.Contains(c.parted, s.namespace.name) {
-		c.parted = append(c.parted, s.namespace.name) // bounded by the number of namespaces
+	if slices.Contains(c.parted, s.name) {
+		return
 	}
+	if len(c.parted) == c.server.options.MaxNamespaces {
+		c.parted = slices.Delete(c.parted, 0, 1)
+	}
+	c.parted = append(c.parted, s.name)
 }
 
 // Closed implements session.Receiver.

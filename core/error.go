@@ -34,6 +34,8 @@ const (
 	CodeInternal     = "internal"      // the handler failed; the log says how
 	CodeBadPayload   = "bad_payload"   // the arguments do not fit the handler's type
 	CodeUnknownEvent = "unknown_event" // no handler, and the client wanted an answer
+
+	CodeTooManyNamespaces = "too_many_namespaces" // Options.MaxNamespaces or MaxDynamicNamespaces
 )
 
 // Errors of emits, calls and room operations. Test with errors.Is.
@@ -43,6 +45,17 @@ var (
 	// ErrSlowConsumer: the client does not read fast enough and has been
 	// disconnected for it.
 	ErrSlowConsumer = transports.ErrSlowConsumer
+	// ErrOutboxFull: the client does not read fast enough, and the event was
+	// sent with Refuse.
+	ErrOutboxFull = session.ErrOutboxFull
+	// ErrDropped: the event was sent in a way that lets it be dropped, and it
+	// was. Emit does not return it, CallAll does.
+	ErrDropped = session.ErrDropped
+	// ErrNoDeadline: CallAll needs a context with a deadline.
+	ErrNoDeadline = errors.New("core: CallAll needs a context with a deadline")
+	// ErrTooManyRooms: the socket would be in more rooms than
+	// Options.MaxRooms.
+	ErrTooManyRooms = errors.New("core: too many rooms")
 	// ErrTooLarge: one message is larger than Options.MaxOutboxBytes.
 	ErrTooLarge = session.ErrTooLarge
 )
@@ -89,11 +102,11 @@ func defaultErrorAnswer(e *Error) any {
 // into an Error object with a data property.
 func refusal(e *Error) any {
 	data := e.Data
-	if data == nil {
+	if data == nil && e.Code != "" {
 		data = map[string]string{"code": e.Code}
 	}
 	return struct {
 		Message string `json:"message"`
-		Data    any    `json:"data"`
+		Data    any    `json:"data,omitempty"`
 	}{e.Message, data}
 }

@@ -113,6 +113,7 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 		err = context.Cause(ctx)
 	}
 	srv.workers.close()
+	srv.closeRecovery()
 	srv.doors.mu.Lock()
 	srv.doors.closed = true
 	servers := srv.doors.servers

@@ -4,12 +4,16 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/upshift-go/upshift/codec"
 	"github.com/upshift-go/upshift/event"
 )
 
 // Event describes an event with its types. It is event.Event: declare
 // descriptors with package event where a Go client shares them.
 type Event[In, Out any] = event.Event[In, Out]
+
+// Args are the arguments of an event that are not decoded yet.
+type Args = codec.Args
 
 // None is a payload, or an answer, of no arguments.
 type None = event.None

@@ -60,17 +60,41 @@ type Options struct {
 	// MaxPayload is the largest message, in bytes, that a client may send.
 	// Default 1,000,000. It is announced to clients.
 	MaxPayload int64
-	// MaxOutboxBytes bounds what may wait for one client. A client that
-	// falls further behind is closed as a slow consumer. Default 4 MiB.
+	// MaxOutboxBytes bounds what may wait for one client, counting 64 bytes
+	// for each packet besides its data. What happens when an event finds no
+	// room, Target.Overflow says: unless it was told otherwise, the client is
+	// closed as a slow consumer. Default 4 MiB.
 	MaxOutboxBytes int
+	// MaxOutboxPackets bounds the same in packets; an event is one, and one
+	// more for each of its attachments. Default 65,536, which is what the
+	// default MaxOutboxBytes has room for.
+	MaxOutboxPackets int
+	// MaxVolatileBytes is how much may wait for a client that is sent a
+	// volatile event. Beyond it the event is dropped. Default 64 KiB.
+	MaxVolatileBytes int
 	// MaxQueuedBytes bounds the events of one socket that wait for their
 	// handler, counting 128 bytes for each besides its payload. When they
 	// reach it the client is not read from until there is room again.
 	// Default 1 MiB.
 	MaxQueuedBytes int
+	// MaxNamespaces is how many namespaces one client may be connected to, or
+	// on the way to, over one session. It is refused beyond, with the code
+	// "too_many_namespaces". Default 100.
+	MaxNamespaces int
+	// MaxDynamicNamespaces is how many namespaces of OfPattern and OfFunc
+	// there may be at once. Clients are refused beyond, with the code
+	// "too_many_namespaces". Default 10,000.
+	MaxDynamicNamespaces int
+	// MaxRooms is how many rooms one socket may be in, its own not counted.
+	// Join returns ErrTooManyRooms beyond. Default 1,000.
+	MaxRooms int
 	// MaxSessions bounds the number of sessions; handshakes beyond it get
 	// status 503. Default 0: no limit.
 	MaxSessions int
+
+	// Recovery lets clients that have lost their connection come back to
+	// where they were. Default: off.
+	Recovery *Recovery
 
 	// AllowRequest decides, once for each session, whether a handshake may
 	// go on. Its error's text is sent to the client with status 403. It runs
@@ -125,8 +149,26 @@ func (o Options) withDefaults() (Options, error) {
 	if o.ConnectTimeout == 0 {
 		o.ConnectTimeout = 45 * time.Second
 	}
-	if o.MaxQueuedBytes == 0 {
-		o.MaxQueuedBytes = 1 << 20
+	for field, value := range map[*int]int{
+		&o.MaxQueuedBytes:       1 << 20,
+		&o.MaxNamespaces:        100,
+		&o.MaxDynamicNamespaces: 10_000,
+		&o.MaxRooms:             1000,
+	} {
+		if *field < 0 {
+			return o, errors.New("core: Options has a negative limit")
+		}
+		if *field == 0 {
+			*field = value
+		}
+	}
+	// As the layer below has them; recovery keeps events for as long as it
+	// takes to notice a dead connection.
+	if o.PingInterval == 0 {
+		o.PingInterval = 25 * time.Second
+	}
+	if o.PingTimeout == 0 {
+		o.PingTimeout = 20 * time.Second
 	}
 	if o.ErrorAnswer == nil {
 		o.ErrorAnswer = defaultErrorAnswer
@@ -134,31 +176,32 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	switch {
-	case o.ConnectTimeout < 0:
+	if o.ConnectTimeout < 0 {
 		return o, errors.New("core: Options.ConnectTimeout is negative")
-	case o.MaxQueuedBytes < 0:
-		return o, errors.New("core: Options.MaxQueuedBytes is negative")
 	}
-	return o, nil
+	var err error
+	o.Recovery, err = o.Recovery.withDefaults()
+	return o, err
 }
 
 func (o Options) session() session.Options {
 	return session.Options{
-		Transports:      o.Transports,
-		PingInterval:    o.PingInterval,
-		PingTimeout:     o.PingTimeout,
-		UpgradeTimeout:  o.UpgradeTimeout,
-		DisableUpgrades: o.DisableUpgrades,
-		MaxPayload:      o.MaxPayload,
-		MaxOutboxBytes:  o.MaxOutboxBytes,
-		MaxSessions:     o.MaxSessions,
-		AllowRequest:    o.AllowRequest,
-		GenerateID:      o.GenerateID,
-		Headers:         o.Headers,
-		OnReject:        o.OnReject,
-		Cookie:          o.Cookie,
-		CORS:            o.CORS,
-		Logger:          o.Logger,
+		Transports:       o.Transports,
+		PingInterval:     o.PingInterval,
+		PingTimeout:      o.PingTimeout,
+		UpgradeTimeout:   o.UpgradeTimeout,
+		DisableUpgrades:  o.DisableUpgrades,
+		MaxPayload:       o.MaxPayload,
+		MaxOutboxBytes:   o.MaxOutboxBytes,
+		MaxOutboxPackets: o.MaxOutboxPackets,
+		MaxVolatileBytes: o.MaxVolatileBytes,
+		MaxSessions:      o.MaxSessions,
+		AllowRequest:     o.AllowRequest,
+		GenerateID:       o.GenerateID,
+		Headers:          o.Headers,
+		OnReject:         o.OnReject,
+		Cookie:           o.Cookie,
+		CORS:             o.CORS,
+		Logger:           o.Logger,
 	}
 }

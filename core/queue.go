@@ -24,7 +24,8 @@ type queue struct {
 type stage uint8
 
 const (
-	joining   stage = iota // connect middleware has not consented yet
+	locating  stage = iota // there may be no such namespace
+	joining                // connect middleware has not consented yet
 	connected              // events are handled
 	ended                  // OnDisconnect has been called, or was not due
 )
@@ -69,6 +70,7 @@ func (s *Socket) enqueue(r *codec.Received) {
 	for s.queue.cause == nil && s.queue.bytes > 0 && s.queue.bytes+size > limit {
 		if s.queue.space == nil {
 			s.queue.space = make(chan struct{})
+			s.conn.server.stats.queueFull.Add(1)
 		}
 		space := s.queue.space
 		s.mu.Unlock()
@@ -96,6 +98,10 @@ func (s *Socket) work() {
 		s.mu.Lock()
 		stage, cause := s.queue.stage, s.queue.cause
 		switch {
+		case stage == locating && cause == nil:
+			s.mu.Unlock()
+			s.locate()
+			continue
 		case stage == joining && cause == nil:
 			s.mu.Unlock()
 			s.connect()
@@ -114,9 +120,7 @@ func (s *Socket) work() {
 		case cause != nil && stage != ended:
 			s.queue.stage = ended
 			s.mu.Unlock()
-			if stage == connected {
-				s.disconnected(cause)
-			}
+			s.finish(stage, cause)
 			continue
 		}
 		if !corked {

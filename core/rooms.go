@@ -1,8 +1,11 @@
 package core
 
 import (
+	"maps"
 	"slices"
 	"sync"
+
+	"github.com/upshift-go/upshift/transports"
 )
 
 // rooms knows which sockets a namespace has and which rooms they are in. The
@@ -18,12 +21,13 @@ type rooms struct {
 	members   map[string]map[*Socket]struct{}
 }
 
-// join puts s into rooms. It reports false if s has left for good.
-func (r *rooms) join(s *Socket, names []string) bool {
+// join puts s into rooms, unless it has left for good. It stops at the first
+// that is more than limit, which 0 is not.
+func (r *rooms) join(s *Socket, names []string, limit int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s.gone {
-		return false
+		return ErrDisconnected
 	}
 	for _, name := range names {
 		if name == s.id {
@@ -32,6 +36,9 @@ func (r *rooms) join(s *Socket, names []string) bool {
 		}
 		if slices.Contains(s.rooms, name) {
 			continue
+		}
+		if len(s.rooms) == limit && limit > 0 {
+			return ErrTooManyRooms
 		}
 		s.rooms = append(s.rooms, name)
 		room := r.members[name]
@@ -44,7 +51,7 @@ func (r *rooms) join(s *Socket, names []string) bool {
 		}
 		room[s] = struct{}{}
 	}
-	return true
+	return nil
 }
 
 // leave takes s out of rooms. Rooms it is not in are passed over.
@@ -77,20 +84,23 @@ func (r *rooms) drop(s *Socket, name string) {
 }
 
 // connect makes s reachable and queues the packets that tell its client. The
-// client gets no broadcast before them, and misses none after.
-func (r *rooms) connect(s *Socket, reply *encoded) {
+// client gets no broadcast before them, and misses none after. An error means
+// that it cannot be told; most likely its session is ending.
+func (r *rooms) connect(s *Socket, packets []transports.Packet) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s.gone {
-		return
+		return ErrDisconnected
 	}
-	// SendLater only queues. An error means that the session is ending.
-	_ = s.conn.session.SendLater(reply.list...)
+	if err := s.conn.session.SendLater(packets...); err != nil { // it only queues
+		return err
+	}
 	if r.connected == nil {
 		r.connected = make(map[string]*Socket)
 	}
 	r.connected[s.id] = s
 	s.ownRoom = true
+	return nil
 }
 
 // remove takes s out of everything, for good. What it was in stays readable
@@ -125,6 +135,13 @@ func (r *rooms) len() int {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return len(r.connected)
+}
+
+// names returns the rooms that have members.
+func (r *rooms) names() []string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return slices.Collect(maps.Keys(r.members))
 }
 
 func (r *rooms) socket(id string) *Socket {

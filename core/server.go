@@ -22,10 +22,11 @@
 //
 // # Lock order
 //
-// connection.mu, Socket.mu and rooms.mu are never held together, nor while a
-// handler or a codec is called. Socket.mu comes before workers.mu, and rooms.mu
-// before the locks of a session, of which nothing but SendLater, which only
-// queues, is called under it.
+// connection.mu, Socket.mu and rooms.mu are never held together, and no lock is
+// held while a handler or a codec is called. recovery.mu comes before Server.mu
+// and rooms.mu, rooms.mu before the locks of a session, of which nothing that
+// does more than queue is called under it; Server.mu before router.mu, and
+// Socket.mu before workers.mu.
 package core
 
 import (
@@ -50,10 +51,15 @@ type Server struct {
 	workers workers // of sockets that have something to do
 	doors   doors
 
-	middleware atomic.Pointer[[]Middleware] // replaced as a whole, under mu
+	stats counters
 
-	mu         sync.RWMutex // guards namespaces, and registration
-	namespaces map[string]*Namespace
+	recoveryBytes atomic.Int64                 // what all namespaces keep for recovery
+	middleware    atomic.Pointer[[]Middleware] // replaced as a whole, under mu
+
+	mu           sync.RWMutex // guards what follows, the namespaces of families, and registration
+	namespaces   map[string]*Namespace
+	dynamics     []*Dynamic // replaced as a whole
+	dynamicCount int        // namespaces of families
 }
 
 // New makes a Server. It listens nowhere until it is mounted on an HTTP server
@@ -74,13 +80,19 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Recovery != nil {
+		if err := srv.checkOffsets(); err != nil {
+			return nil, err
+		}
+	}
 	srv.Of("/")
 	return srv, nil
 }
 
 // Of returns the namespace with the given name, making it if there is none. A
 // missing slash in front is added: "" is the main namespace "/". Clients can
-// connect to a namespace from then on.
+// connect to a namespace from then on, and it stays. If a family that was added
+// with OfPattern has such names, the namespace belongs to it.
 func (srv *Server) Of(name string) *Namespace {
 	if !strings.HasPrefix(name, "/") {
 		name = "/" + name
@@ -88,18 +100,20 @@ func (srv *Server) Of(name string) *Namespace {
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	n := srv.namespaces[name]
+	for _, d := range srv.dynamics {
+		if n != nil || !d.pure {
+			continue
+		}
+		if params, ok := d.match(context.Background(), &NamespaceRequest{Name: name}); ok {
+			n = srv.addChild(d, name, params)
+		}
+	}
 	if n == nil {
 		n = newNamespace(srv, name)
 		srv.namespaces[name] = n
 	}
+	n.pinned = true
 	return n
-}
-
-// namespace returns the namespace with exactly this name, or nil.
-func (srv *Server) namespace(name string) *Namespace {
-	srv.mu.RLock()
-	defer srv.mu.RUnlock()
-	return srv.namespaces[name]
 }
 
 // Use adds middleware for connects and events of every namespace, those that
@@ -110,7 +124,21 @@ func (srv *Server) Use(middleware ...Middleware) {
 	all := slices.Concat(srv.chain(), middleware)
 	srv.middleware.Store(&all)
 	for _, n := range srv.namespaces {
-		n.compose(func() {})
+		n.reset()
+	}
+	for _, d := range srv.dynamics {
+		d.reset()
+	}
+}
+
+// recompose makes the namespaces that inherit from r compose their routes anew.
+func (srv *Server) recompose(r *router) {
+	srv.mu.RLock()
+	defer srv.mu.RUnlock()
+	for _, n := range srv.namespaces {
+		if n.base == r {
+			n.reset()
+		}
 	}
 }
 
@@ -143,7 +171,7 @@ func (srv *Server) report(s *Socket, what, event string, err error) {
 		level = slog.LevelDebug
 	}
 	attrs := []slog.Attr{
-		slog.String("namespace", s.namespace.name), slog.String("event", event),
+		slog.String("namespace", s.name), slog.String("event", event),
 		slog.String("socket", s.id), slog.Any("error", err),
 	}
 	if p, ok := err.(*panicError); ok { //nolint:errorlint // guard returns it bare
@@ -151,4 +179,14 @@ func (srv *Server) report(s *Socket, what, event string, err error) {
 		attrs = append(attrs, slog.String("stack", string(p.stack)))
 	}
 	srv.log.LogAttrs(context.Background(), level, what, attrs...)
+}
+
+// reportMatch logs a panic of a function that was to say which namespaces
+// exist.
+func (srv *Server) reportMatch(name string, err error) {
+	attrs := []slog.Attr{slog.String("namespace", name), slog.Any("error", err)}
+	if p, ok := err.(*panicError); ok { //nolint:errorlint // guard returns it bare
+		attrs = append(attrs, slog.String("stack", string(p.stack)))
+	}
+	srv.log.LogAttrs(context.Background(), slog.LevelError, "OfFunc failed", attrs...)
 }

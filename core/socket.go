@@ -3,21 +3,34 @@ package core
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/upshift-go/upshift/codec"
+	"github.com/upshift-go/upshift/core/session"
 )
 
 // A Socket is one client in one namespace. Its methods are safe for concurrent
 // use, from handlers and from anywhere else.
 type Socket struct {
 	// Set before anybody else knows the socket.
-	id        string
+	name   string // of the namespace, as the client sent it
+	conn   *connection
+	auth   codec.Raw
+	ctx    context.Context //nolint:containedctx // a socket is a life, and this is how long it lasts
+	cancel context.CancelCauseFunc
+
+	// Set, with mu held, before user code or a namespace knows the socket.
 	namespace *Namespace
-	conn      *connection
-	auth      codec.Raw
-	ctx       context.Context //nolint:containedctx // a socket is a life, and this is how long it lasts
-	cancel    context.CancelCauseFunc
+	id        string
+	privateID string // with recovery: what the client comes back with
+	recovered bool
+
+	// With recovery.
+	finished chan struct{} // closed when the worker has done everything
+	kept     bool          // its membership in the namespace goes on; set before ctx ends
+	progress progress      // guarded by recovery.mu
 
 	// Guarded by namespace.rooms.mu.
 	rooms   []string // without the socket's own
@@ -60,13 +73,21 @@ func (s *Socket) Connected() bool {
 	return s.queue.stage == connected && s.queue.cause == nil
 }
 
+// Recovered reports whether the client has lost its connection and has come
+// back to where it was: its id, rooms and values are those it had. See
+// Options.Recovery.
+func (s *Socket) Recovered() bool { return s.recovered }
+
 // Join puts the socket into rooms, at once. Joining a room twice does nothing.
-// It returns ErrDisconnected after the socket has left.
+// It returns ErrDisconnected after the socket has left, and ErrTooManyRooms at
+// the first room that is beyond Options.MaxRooms.
 func (s *Socket) Join(_ context.Context, rooms ...string) error {
-	if !s.namespace.rooms.join(s, rooms) {
-		return ErrDisconnected
+	server := s.namespace.server
+	err := s.namespace.rooms.join(s, rooms, server.options.MaxRooms)
+	if errors.Is(err, ErrTooManyRooms) {
+		server.stats.rooms.Add(1)
 	}
-	return nil
+	return err
 }
 
 // Leave takes the socket out of rooms, at once. Rooms it is not in are passed
@@ -96,15 +117,6 @@ func (s *Socket) Except(rooms ...string) Target { return s.Broadcast().Except(ro
 // Broadcast returns a target: everybody in the namespace but this socket.
 func (s *Socket) Broadcast() Target { return Target{namespace: s.namespace, except: []string{s.id}} }
 
-// Emit sends an event to the client. It returns when the event is queued, and
-// does not wait for the client. See Target.Emit for the arguments. The error
-// says that the event cannot be encoded, that it is larger than the outbox
-// (ErrTooLarge), that the client is too slow and has been disconnected for it
-// (ErrSlowConsumer), or that the socket has left (ErrDisconnected).
-func (s *Socket) Emit(_ context.Context, event string, args ...any) error {
-	return s.send(codec.Packet{Type: codec.Event, Namespace: s.namespace.name, Event: event, Args: args})
-}
-
 // Disconnect ends the client's connection to this namespace. Its connections
 // to others go on. Events that wait for their handlers are dropped; a handler
 // that runs sees its context end. OnDisconnect follows.
@@ -113,24 +125,27 @@ func (s *Socket) Disconnect() {
 	if s.end(cause, true) {
 		s.conn.left(s)
 		// If the session is gone there is nobody to tell.
-		_ = s.write(codec.Packet{Type: codec.Disconnect, Namespace: s.namespace.name})
+		_ = s.write(codec.Packet{Type: codec.Disconnect, Namespace: s.name})
 	}
 }
 
-// send writes a packet of a connected socket.
-func (s *Socket) send(p codec.Packet) error {
-	s.mu.Lock()
-	left := s.queue.cause != nil
-	s.mu.Unlock()
-	if left {
-		return ErrDisconnected
+// CloseSession disconnects the client from all of its namespaces, in the way of
+// Disconnect, and then ends its session. The client does not come back by
+// itself.
+func (s *Socket) CloseSession() {
+	c := s.conn
+	c.mu.Lock()
+	sockets := slices.Clone(c.sockets)
+	c.mu.Unlock()
+	for _, other := range sockets {
+		other.Disconnect()
 	}
-	return s.write(p)
+	c.session.Close(&CloseError{Reason: ForcedServerClose})
 }
 
 // write encodes a packet and queues it for the client.
 func (s *Socket) write(p codec.Packet) error {
-	packets, err := s.namespace.server.encode(p)
+	packets, err := s.conn.server.encode(p)
 	if err != nil {
 		return err
 	}
@@ -150,47 +165,87 @@ func (s *Socket) end(cause *CloseError, drop bool) bool {
 	}
 	s.queue.end(cause, drop)
 	run := s.startLocked()
+	n := s.namespace
 	s.mu.Unlock()
-	s.leave(cause)
+	s.leave(n, cause)
 	if run {
 		s.conn.server.workers.run(s)
 	}
 	return true
 }
 
-// leave makes the socket unreachable and ends what waits for it.
-func (s *Socket) leave(cause *CloseError) {
-	s.namespace.rooms.remove(s)
+// leave makes the socket unreachable and ends what waits for it. n is nil if it
+// is not known yet where it was to be.
+func (s *Socket) leave(n *Namespace, cause *CloseError) {
+	switch {
+	case n == nil:
+	case n.recovery != nil:
+		n.recovery.leave(s, cause)
+	default:
+		n.rooms.remove(s)
+	}
+	s.abandon(cause)
 	s.cancel(cause)
 }
 
-// connect runs connect middleware and, if it consents, tells the client. It
-// reports whether the socket is connected.
-func (s *Socket) connect() bool {
-	server := s.conn.server
-	routes := s.namespace.routes.Load()
-	ctx, cancel := context.WithTimeout(s.ctx, server.options.ConnectTimeout)
-	err := guard(func() error { return routes.connect(ctx, &Request{Socket: s, connect: true}) })
-	if err == nil {
-		err = ctx.Err() // middleware that ignores its context took too long
+// finish is the last that happens to a socket. stage is how far it had come.
+func (s *Socket) finish(stage stage, cause *CloseError) {
+	<-s.ctx.Done() // whoever ends the socket has taken it out of everything
+	if stage == connected {
+		s.disconnected(cause)
 	}
+	if s.finished != nil {
+		close(s.finished)
+	}
+	if s.namespace != nil && !s.kept {
+		s.conn.server.exit(s.namespace)
+	}
+}
+
+// locate finds the namespace that the client asks for.
+func (s *Socket) locate() {
+	server := s.conn.server
+	ctx, cancel := context.WithTimeout(s.ctx, server.options.ConnectTimeout)
+	n, err := server.resolve(ctx, &NamespaceRequest{Name: s.name, Handshake: s.Handshake(), auth: s.auth})
 	cancel()
 	if err != nil {
-		if s.end(&CloseError{Reason: ServerDisconnect, Err: err}, true) {
-			s.conn.remove(s)
-			server.report(s, "connect refused", "", err)
-			// If the session is gone there is nobody to tell.
-			_ = s.write(codec.Packet{Type: codec.ConnectError, Namespace: s.namespace.name, Data: refusal(clientError(err))})
-		}
-		return false
+		s.refused(err)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.namespace = n
+	s.queue.stage = joining
+}
+
+// refused tells the client that it may not connect.
+func (s *Socket) refused(err error) {
+	if s.end(&CloseError{Reason: ServerDisconnect, Err: err}, true) {
+		s.conn.remove(s)
+		s.conn.server.report(s, "connect refused", "", err)
+		// If the session is gone there is nobody to tell.
+		_ = s.write(codec.Packet{Type: codec.ConnectError, Namespace: s.name, Data: refusal(clientError(err))})
+	}
+}
+
+// connect runs connect middleware and, if it consents, tells the client.
+func (s *Socket) connect() {
+	server, n := s.conn.server, s.namespace
+	routes := n.load()
+	back, err := s.admit(routes)
+	if err != nil {
+		n.recovery.release(back)
+		s.refused(err)
+		return
 	}
 	reply, err := server.encode(codec.Packet{
-		Type: codec.Connect, Namespace: s.namespace.name, Data: connectReply{SID: s.id},
+		Type: codec.Connect, Namespace: n.name, Data: connectReply{SID: s.id, PID: s.privateID},
 	})
 	if err != nil { // the codec is broken
+		n.recovery.release(back)
 		server.report(s, "connect failed", "", err)
 		s.Disconnect()
-		return false
+		return
 	}
 	defer reply.release()
 	// The client may send events as soon as it has read the reply: be ready
@@ -198,12 +253,22 @@ func (s *Socket) connect() bool {
 	s.mu.Lock()
 	if s.queue.cause != nil {
 		s.mu.Unlock()
-		return false
+		n.recovery.release(back)
+		return
 	}
 	s.queue.stage = connected
 	s.mu.Unlock()
 	s.conn.joined()
-	s.namespace.rooms.connect(s, reply)
+	if n.recovery != nil {
+		err = n.recovery.connect(s, back, reply)
+	} else {
+		err = n.rooms.connect(s, reply.list)
+	}
+	if err != nil {
+		// Without the reply there is no way on. If the session is not ending
+		// already, the client tries again.
+		s.conn.session.Close(&CloseError{Reason: ForcedServerClose, Err: err})
+	}
 	for _, fn := range routes.onConnect {
 		if err := guard(func() error { return fn(s.ctx, s) }); err != nil {
 			server.report(s, "OnConnect failed", "", err)
@@ -211,17 +276,51 @@ func (s *Socket) connect() bool {
 			break
 		}
 	}
-	return true
 }
 
+// admit lets the client come back to where it was or has middleware decide. An
+// error refuses it; what it would have come back to is to be released then.
+func (s *Socket) admit(routes *routes) (back *state, err error) {
+	n := s.namespace
+	ctx, cancel := context.WithTimeout(s.ctx, n.server.options.ConnectTimeout)
+	defer cancel()
+	if n.recovery != nil {
+		if back = n.recovery.claim(ctx, s); back == nil {
+			s.privateID = newID()
+		} else if !n.server.options.Recovery.RunMiddleware {
+			return back, nil
+		}
+	}
+	err = guard(func() error { return routes.connect(ctx, &Request{Socket: s, connect: true}) })
+	if err == nil {
+		err = ctx.Err() // middleware that ignores its context took too long
+	}
+	return back, err
+}
+
+// resume makes s what it was before the connection was lost.
+func (s *Socket) resume(st *state) {
+	old := st.socket
+	old.mu.Lock()
+	values := maps.Clone(old.values)
+	old.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.id, s.privateID, s.recovered = old.id, old.privateID, true
+	s.values = values
+}
+
+// connectReply is what the client is told. Clients take the private id for a
+// sign that recovery is on.
 type connectReply struct {
 	SID string `json:"sid"`
+	PID string `json:"pid,omitempty"`
 }
 
 // disconnected calls OnDisconnect, last of all.
 func (s *Socket) disconnected(cause *CloseError) {
 	ctx := context.WithoutCancel(s.ctx)
-	for _, fn := range s.namespace.routes.Load().onDisconnect {
+	for _, fn := range s.namespace.load().onDisconnect {
 		err := guard(func() error {
 			fn(ctx, s, cause)
 			return nil
@@ -235,7 +334,11 @@ func (s *Socket) disconnected(cause *CloseError) {
 // handle runs one event through its chain and answers it.
 func (s *Socket) handle(r *codec.Received) {
 	req := &Request{Socket: s, Event: r.Event, Args: r.Args, acked: r.HasID}
-	h := s.namespace.routes.Load().event(r.Event)
+	routes := s.namespace.load()
+	for _, fn := range routes.onAny {
+		s.tellAny(fn, r)
+	}
+	h := routes.event(r.Event)
 	err := guard(func() error { return h(s.ctx, req) })
 	if err != nil {
 		s.conn.server.report(s, "handler failed", r.Event, err)
@@ -248,7 +351,7 @@ func (s *Socket) handle(r *codec.Received) {
 		return
 	}
 	answer := codec.Packet{Type: codec.Ack, Namespace: s.namespace.name, ID: r.ID, HasID: true, Args: req.answer}
-	err = s.send(answer)
+	err = s.deliver(session.Delivery{}, false, answer)
 	if err == nil || errors.Is(err, ErrDisconnected) || errors.Is(err, ErrSlowConsumer) {
 		return
 	}
@@ -256,5 +359,16 @@ func (s *Socket) handle(r *codec.Received) {
 	// for ever.
 	s.conn.server.report(s, "answer not sent", r.Event, err)
 	answer.Args = []any{s.conn.server.options.ErrorAnswer(clientError(err))}
-	_ = s.send(answer) // fails only if the client has gone
+	_ = s.deliver(session.Delivery{}, false, answer) // fails only if the client has gone
+}
+
+// tellAny calls one OnAny function.
+func (s *Socket) tellAny(fn func(ctx context.Context, s *Socket, event string, args Args), r *codec.Received) {
+	err := guard(func() error {
+		fn(s.ctx, s, r.Event, r.Args)
+		return nil
+	})
+	if err != nil {
+		s.conn.server.report(s, "OnAny failed", r.Event, err)
+	}
 }

@@ -2,20 +2,25 @@ package core
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 
-	"github.com/upshift-go/upshift/codec"
-	"github.com/upshift-go/upshift/transports"
+	"github.com/upshift-go/upshift/core/session"
 )
 
-// A Target is a choice of sockets of one namespace. It is a value: its methods
-// return a new one and leave it alone, so that it can be kept, shared and used
-// from any goroutine. It is evaluated when something is sent to it.
+// A Target is a choice of sockets, and how to send to them. It is a value: its
+// methods return a new one and leave it alone, so that it can be kept, shared
+// and used from any goroutine. It is evaluated when something is sent to it.
 type Target struct {
 	namespace *Namespace
+	family    *Dynamic // instead of namespace: all namespaces of it
+	self      *Socket  // is in the target, besides what the rooms say
 	in        []string
 	except    []string
+
+	delivery   session.Delivery
+	noCompress bool
 }
 
 // To adds rooms: the target is everybody who is in at least one. A socket's id
@@ -34,43 +39,117 @@ func (t Target) Except(rooms ...string) Target {
 	return t
 }
 
-// Emit sends an event to the target. It is encoded once, and Emit returns when
-// it is queued for everybody: a client that does not read delays nobody. The
-// error says that the event cannot be encoded; clients that cannot be reached
-// are no error. Two emits from one goroutine arrive in order at everybody who
-// gets both. A ctx that has ended does not stop it: a handler may still tell
-// others what its client did last.
-//
-// args are encoded by the server's codec; []byte anywhere in them arrives as
-// binary. They are not kept after Emit returns.
-func (t Target) Emit(_ context.Context, event string, args ...any) error {
-	packets, err := t.namespace.server.encode(codec.Packet{
-		Type: codec.Event, Namespace: t.namespace.name, Event: event, Args: args,
-	})
-	if err != nil {
-		return err
-	}
-	defer packets.release()
-	for i := range packets.list {
-		packets.list[i].Shared = new(transports.Shared)
-	}
-	found := selections.Get().(*selection) //nolint:forcetypeassert // the pool holds nothing else
-	found.sockets = t.find(found.sockets)
-	for _, s := range found.sockets {
-		// Who is gone misses it, who is too slow is closed for it.
-		_ = s.conn.session.SendLater(packets.list...)
-	}
-	clear(found.sockets)
-	found.sockets = found.sockets[:0]
-	selections.Put(found)
-	return nil
+// Volatile sends to those only who can take it now: for a client whose
+// transport is not ready, or for whom more than Options.MaxVolatileBytes wait,
+// the event is dropped. It is not kept for recovery either.
+func (t Target) Volatile() Target {
+	t.delivery.Volatile = true
+	return t
 }
 
-// Sockets returns the sockets of the target, in no order.
-func (t Target) Sockets() []*Socket { return t.find(nil) }
+// Compress(false) asks transports not to spend compression on what is sent.
+// Whether they compress at all is a matter of their options.
+func (t Target) Compress(compress bool) Target {
+	t.noCompress = !compress
+	return t
+}
 
-func (t Target) find(dst []*Socket) []*Socket {
-	return t.namespace.rooms.find(dst, t.in, t.except)
+// Overflow says what happens when what waits for a client has reached
+// Options.MaxOutboxBytes or MaxOutboxPackets. The default is CloseSlow.
+func (t Target) Overflow(o Overflow) Target {
+	t.delivery.Overflow = o
+	return t
+}
+
+// Latest sends events of which only the newest matters, such as a price: one
+// that still waits for a client is dropped for one that is sent later with the
+// same key, by the same name. A slow client gets the latest of each key and not
+// the backlog. If there is no room it is as with DropOldest.
+func (t Target) Latest(key string) Target {
+	t.delivery.Overflow, t.delivery.Key = session.KeepLatest, key
+	return t
+}
+
+// Overflow is what happens to an event, and to the client it is for, when the
+// client reads so slowly that its outbox is full.
+type Overflow = session.Overflow
+
+// What can happen. Latest is another.
+const (
+	// CloseSlow disconnects the client as a slow consumer. This is the
+	// default: nothing is lost silently.
+	CloseSlow = session.CloseSlow
+	// Refuse does not send the event to the client, and Emit returns
+	// ErrOutboxFull.
+	Refuse = session.Refuse
+	// DropNewest drops the event.
+	DropNewest = session.DropNewest
+	// DropOldest drops the oldest events that were sent with DropOldest or
+	// Latest, and the event itself if there are not enough of them.
+	DropOldest = session.DropOldest
+)
+
+// Sockets returns the sockets of the target on this server, in no order.
+func (t Target) Sockets() []*Socket {
+	var all []*Socket
+	for _, n := range t.namespaces() {
+		all = t.find(all, n)
+	}
+	return all
+}
+
+// Join puts the target into rooms. The error is that of the sockets for which
+// it was too much, see Socket.Join; sockets that leave meanwhile are no error.
+func (t Target) Join(ctx context.Context, rooms ...string) error {
+	return t.each(func(s *Socket) error { return s.Join(ctx, rooms...) })
+}
+
+// Leave takes the target out of rooms.
+func (t Target) Leave(ctx context.Context, rooms ...string) error {
+	return t.each(func(s *Socket) error { return s.Leave(ctx, rooms...) })
+}
+
+// Disconnect disconnects the target from its namespace. See Socket.Disconnect.
+func (t Target) Disconnect() {
+	for _, s := range t.Sockets() {
+		s.Disconnect()
+	}
+}
+
+// CloseSessions ends the sessions of the target, with all their namespaces. See
+// Socket.CloseSession.
+func (t Target) CloseSessions() {
+	for _, s := range t.Sockets() {
+		s.CloseSession()
+	}
+}
+
+func (t Target) each(do func(s *Socket) error) error {
+	var failed error
+	for _, s := range t.Sockets() {
+		if err := do(s); err != nil && !errors.Is(err, ErrDisconnected) {
+			failed = err
+		}
+	}
+	return failed
+}
+
+func (t *Target) namespaces() []*Namespace {
+	if t.family != nil {
+		return t.family.Namespaces()
+	}
+	return []*Namespace{t.namespace}
+}
+
+// find appends the sockets of the target that are in n.
+func (t *Target) find(dst []*Socket, n *Namespace) []*Socket {
+	switch {
+	case t.self == nil:
+		return n.rooms.find(dst, t.in, t.except)
+	case len(t.in) == 0 && len(t.except) == 0:
+		return append(dst, t.self)
+	}
+	return n.rooms.find(dst, append(slices.Clip(t.in), t.self.id), t.except)
 }
 
 // A selection is the room that a broadcast needs for its recipients, so that
@@ -78,3 +157,9 @@ func (t Target) find(dst []*Socket) []*Socket {
 type selection struct{ sockets []*Socket }
 
 var selections = sync.Pool{New: func() any { return new(selection) }}
+
+func (f *selection) release() {
+	clear(f.sockets)
+	f.sockets = f.sockets[:0]
+	selections.Put(f)
+}

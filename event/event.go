@@ -5,7 +5,10 @@
 // other. core.Event is an alias of Event.
 package event
 
-import "context"
+import (
+	"context"
+	"iter"
+)
 
 // An Event describes an event that carries In and is answered with Out. Use
 // None where there is nothing to carry or to answer, Args2 or Args3 for
@@ -40,6 +43,45 @@ func (e Event[In, Out]) Call(ctx context.Context, to Caller, in In) (Out, error)
 	var out Out
 	err := to.Call(ctx, e.name, Values(in), Pointers(&out)...)
 	return out, err
+}
+
+// An AllCaller sends an event to many and yields their answers, or why there is
+// none, one by one.
+type AllCaller interface {
+	CallAll(ctx context.Context, event string, args []any) iter.Seq2[RawReply, error]
+}
+
+// A RawReply is one answer of many, not decoded yet.
+type RawReply struct {
+	// SocketID is the socket that has answered, or has not.
+	SocketID string
+	// Answer decodes the arguments of the answer.
+	Answer interface{ Bind(pointers ...any) error }
+}
+
+// A Reply is one answer of many.
+type Reply[Out any] struct {
+	// SocketID is the socket that has answered, or has not.
+	SocketID string
+	// Value is the answer.
+	Value Out
+}
+
+// CallAll sends the event to many and yields the answers as they arrive. An
+// answer that does not fit Out is an error, as is none; the Reply then says
+// whose. See what to says about errors and about how the loop ends.
+func (e Event[In, Out]) CallAll(ctx context.Context, to AllCaller, in In) iter.Seq2[Reply[Out], error] {
+	return func(yield func(Reply[Out], error) bool) {
+		for raw, err := range to.CallAll(ctx, e.name, Values(in)) {
+			r := Reply[Out]{SocketID: raw.SocketID}
+			if err == nil {
+				err = raw.Answer.Bind(Pointers(&r.Value)...)
+			}
+			if !yield(r, err) {
+				return
+			}
+		}
+	}
 }
 
 // None is a payload, or an answer, of no arguments.

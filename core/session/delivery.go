@@ -12,6 +12,10 @@ import (
 // of their client has no room.
 var ErrOutboxFull = errors.New("session: outbox is full")
 
+// ErrDropped is returned for packets that were dropped because their Delivery
+// allows it.
+var ErrDropped = errors.New("session: dropped")
+
 // A Delivery says what may become of packets whose client does not keep up.
 // The zero Delivery is for what must arrive: nothing is dropped, and a client
 // that falls too far behind is closed.
@@ -62,7 +66,7 @@ func (s *Session) roomLocked(d *Delivery, more load) (queue bool, err error) {
 	o, drops := &s.outbox, &s.manager.drops
 	if d.Volatile && !s.takesVolatileLocked(more) {
 		drops.volatile.Add(1)
-		return false, nil
+		return false, ErrDropped
 	}
 	if d.Overflow == KeepLatest && o.batch != nil && o.dropKey(d.Key) {
 		drops.replaced.Add(1)
@@ -87,7 +91,7 @@ func (s *Session) roomLocked(d *Delivery, more load) (queue bool, err error) {
 		return false, transports.ErrSlowConsumer
 	}
 	drops.overflow.Add(1)
-	return false, nil
+	return false, ErrDropped
 }
 
 func (s *Session) fitsLocked(more load) bool {

@@ -47,7 +47,7 @@ func TestOverflow(t *testing.T) {
 		},
 		"drop newest": {
 			parcels: []parcel{{newest, "1"}, {must, "2+3+4+5"}, {newest, "6"}},
-			want:    "41 42 43 44 45", counts: [3]uint64{1, 0, 0},
+			want:    "41 42 43 44 45", err: ErrDropped, counts: [3]uint64{1, 0, 0},
 		},
 		"drop oldest": {
 			parcels: []parcel{{must, "1"}, {oldest, "2"}, {must, "3"}, {oldest, "4"}, {must, "5"}, {oldest, "6"}},
@@ -59,7 +59,7 @@ func TestOverflow(t *testing.T) {
 		},
 		"drop oldest spares what must arrive": {
 			parcels: []parcel{{must, "1+2+3+4"}, {oldest, "5"}, {oldest, "6+7"}},
-			want:    "41 42 43 44", counts: [3]uint64{2, 0, 0},
+			want:    "41 42 43 44", err: ErrDropped, counts: [3]uint64{2, 0, 0},
 		},
 		"what must arrive drops nothing": {
 			parcels: []parcel{{oldest, "1+2+3+4+5"}, {must, "6"}},
@@ -95,7 +95,7 @@ func TestOverflow(t *testing.T) {
 			r.session.mu.Unlock()
 			for i, p := range tt.parcels {
 				err := p.send(r.session)
-				if i < len(tt.parcels)-1 && err != nil {
+				if i < len(tt.parcels)-1 && err != nil && !errors.Is(err, ErrDropped) {
 					t.Fatalf("parcel %d: %v", i, err)
 				}
 				if i == len(tt.parcels)-1 && !errors.Is(err, tt.err) {
@@ -201,11 +201,17 @@ func TestVolatile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	drop := func(t *testing.T, r *rig, packets ...transports.Packet) {
+		t.Helper()
+		if err := r.session.DeliverLater(volatile, packets...); !errors.Is(err, ErrDropped) {
+			t.Fatalf("%v, want ErrDropped", err)
+		}
+	}
 	t.Run("a poll is parked", func(t *testing.T) {
 		r := opened(t, Options{})
 		send(t, r, volatile, text("a"), text("b"))
 		r.expectSent(t, r.conn, "4a 4b")
-		send(t, r, volatile, text("c"), text("d")) // the poll is used up
+		drop(t, r, text("c"), text("d")) // the poll is used up
 		send(t, r, Delivery{}, text("e"))
 		r.sink.Ready()
 		r.expectSent(t, r.conn, "4e")
@@ -221,9 +227,7 @@ func TestVolatile(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := r.session.DeliverLater(volatile, text("y")); err != nil {
-			t.Fatal(err)
-		}
+		drop(t, r, text("y"))
 		r.session.flusher.run()
 		r.expectSent(t, r.conn, "4x 4x 4x")
 	})
@@ -248,7 +252,7 @@ func TestVolatile(t *testing.T) {
 		r.sink.Ready()
 		r.conn.streaming = false
 		send(t, r, Delivery{}, text("fills it"))
-		send(t, r, volatile, text("dropped"))
+		drop(t, r, text("dropped"))
 		r.sink.Ready()
 		r.expectSent(t, r.conn, "open|4fills it")
 	})

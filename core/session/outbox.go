@@ -125,8 +125,8 @@ func (s *Session) Send(packets ...transports.Packet) error { return s.Deliver(De
 // Deliver queues packets, which stay together and in order, and writes what is
 // queued if the transport can take it. It returns ErrClosed after the session
 // ended, and ErrTooLarge if the packets alone are over the limit of the outbox.
-// What it does when there is no room beside what waits already, d says. Packets
-// that are dropped because d allows it are no error.
+// What it does when there is no room beside what waits already, d says; it may
+// return ErrDropped, ErrOutboxFull or transports.ErrSlowConsumer then.
 func (s *Session) Deliver(d Delivery, packets ...transports.Packet) error {
 	by, err := s.enqueue(d, packets, caller)
 	s.arrange(by)

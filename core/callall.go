@@ -1,0 +1,124 @@
+package core
+
+import (
+	"context"
+	"iter"
+
+	"github.com/upshift-go/upshift/codec"
+	"github.com/upshift-go/upshift/event"
+)
+
+// Reply is one client's answer to a CallAll, not decoded yet.
+type Reply = event.RawReply
+
+// CallAll sends an event to the target and yields the answers as they arrive:
+// one for each client, with an error for those that did not answer. A client
+// that leaves is yielded with ErrDisconnected, one for which the event was
+// dropped with ErrDropped, refused with ErrOutboxFull, and one that has not
+// answered when ctx ends with context.Cause(ctx). So every client of the
+// target is yielded once, and an empty target yields nothing. The event is
+// sent when the loop begins; a loop that stops early waits for nobody. The
+// event is not kept for recovery.
+//
+// ctx needs a deadline, since a client may never answer; without one, all that
+// is yielded is ErrNoDeadline. An event that cannot be encoded yields nothing
+// but its error, either. Event.CallAll is the typed form.
+func (t Target) CallAll(ctx context.Context, event string, args []any) iter.Seq2[Reply, error] {
+	return func(yield func(Reply, error) bool) {
+		if _, ok := ctx.Deadline(); !ok {
+			yield(Reply{}, ErrNoDeadline)
+			return
+		}
+		q, err := t.ask(event, args)
+		defer q.stop()
+		if err != nil {
+			yield(Reply{}, err)
+			return
+		}
+		for len(q.calls) > 0 {
+			c := q.next(ctx)
+			if c == nil {
+				break
+			}
+			if !yield(Reply{SocketID: c.socket.id, Answer: c.answer}, c.err) {
+				return
+			}
+		}
+		for c := range q.calls {
+			if !yield(Reply{SocketID: c.socket.id, Answer: codec.Args{}}, context.Cause(ctx)) {
+				return
+			}
+		}
+	}
+}
+
+// A question is an event that several clients are to answer.
+type question struct {
+	done  chan *call
+	calls map[*call]uint64 // those that are not over, and their ids
+}
+
+// ask sends the event.
+func (t *Target) ask(event string, args []any) (*question, error) {
+	sockets := t.Sockets()
+	q := &question{done: make(chan *call, len(sockets)), calls: make(map[*call]uint64, len(sockets))}
+	for _, n := range t.namespaces() {
+		if err := q.ask(*t, n, sockets, event, args); err != nil {
+			return q, err
+		}
+	}
+	return q, nil
+}
+
+// ask sends the event to those of the sockets that are in n. The id is the same
+// for all, so that it is encoded once.
+func (q *question) ask(t Target, n *Namespace, sockets []*Socket, event string, args []any) error {
+	t.scope(n, event)
+	id := n.acks.Add(1) - 1
+	packets, err := n.server.encode(codec.Packet{
+		Type: codec.Event, Namespace: n.name, ID: id, HasID: true, Event: event, Args: args,
+	})
+	if err != nil {
+		return err
+	}
+	defer packets.release()
+	packets.share(t.noCompress)
+	for i, s := range sockets {
+		if s.namespace != n {
+			continue
+		}
+		n.tellOutgoing(sockets[i:i+1], event, args)
+		c := &call{socket: s, done: q.done}
+		q.calls[c] = id
+		if !s.await(id, c) {
+			continue
+		}
+		if err := s.conn.session.DeliverLater(t.delivery, packets.list...); err != nil {
+			s.fail(id, sessionError(err))
+		}
+	}
+	return nil
+}
+
+// next returns the next call that is over, or nil when ctx has ended.
+func (q *question) next(ctx context.Context) *call {
+	var c *call
+	select {
+	case c = <-q.done:
+	case <-ctx.Done():
+		select {
+		case c = <-q.done: // it came at the same time
+		default:
+			return nil
+		}
+	}
+	delete(q.calls, c)
+	return c
+}
+
+// stop gives up the calls that are not over.
+func (q *question) stop() {
+	for c, id := range q.calls {
+		c.socket.forget(id)
+	}
+}

@@ -1,0 +1,540 @@
+package core_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/upshift-go/upshift/core"
+	"github.com/upshift-go/upshift/event"
+	"github.com/upshift-go/upshift/transports"
+)
+
+// comeback is what a client needs to come back.
+type comeback struct{ sid, pid, offset string }
+
+// joinWith sends a CONNECT, with a wish to come back if there is one, and
+// returns what comes before the reply.
+func (c *client) joinWith(back *comeback) (missed []string) {
+	c.t.Helper()
+	auth := map[string]string{}
+	if back.pid != "" {
+		auth["pid"] = back.pid
+	}
+	if back.offset != "" {
+		auth["offset"] = back.offset
+	}
+	text, err := json.Marshal(auth)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.send("0" + string(text))
+	for {
+		m := c.next()
+		data, ok := strings.CutPrefix(m, "0")
+		if !ok {
+			missed = append(missed, c.strip(m, back))
+			continue
+		}
+		var reply struct{ SID, PID string }
+		if err := json.Unmarshal([]byte(data), &reply); err != nil || reply.SID == "" || reply.PID == "" || reply.SID == reply.PID {
+			c.t.Fatalf("reply to CONNECT is %s: %v", m, err)
+		}
+		back.sid, back.pid = reply.SID, reply.PID
+		return missed
+	}
+}
+
+// strip takes the offset off an event and remembers it.
+func (c *client) strip(m string, back *comeback) string {
+	c.t.Helper()
+	rest, ok := strings.CutSuffix(m, `"]`)
+	i := strings.LastIndex(rest, `,"`)
+	if !ok || i < 0 || len(rest)-i != 12 {
+		c.t.Fatalf("%s carries no offset", m)
+	}
+	back.offset = rest[i+2:]
+	return rest[:i] + "]"
+}
+
+// events receives n events with offsets.
+func (c *client) events(back *comeback, n int) []string {
+	c.t.Helper()
+	var all []string
+	for range n {
+		all = append(all, c.strip(c.next(), back))
+	}
+	return all
+}
+
+func wantEvents(t *testing.T, what string, got []string, want ...string) {
+	t.Helper()
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%s: %v, want %v", what, got, want)
+	}
+}
+
+// recovering is a rig with recovery on.
+func recovering(t *testing.T, o core.Recovery) *rig {
+	t.Helper()
+	return newRig(t, core.Options{Recovery: &o})
+}
+
+func emit(t *testing.T, to event.Emitter, event string, args ...any) {
+	t.Helper()
+	if err := to.Emit(t.Context(), event, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// C48, C49, C50: what a client has missed comes before the reply, and it has
+// its id, rooms and values again.
+func TestRecovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := recovering(t, core.Recovery{})
+		ns := r.Of("/")
+		user := core.NewKey[string]("user")
+		var log []string
+		ns.OnConnect(func(ctx context.Context, s *core.Socket) error {
+			name, _ := user.Get(s)
+			log = append(log, fmt.Sprint("connect ", s.Recovered(), " ", name))
+			if s.Recovered() {
+				return nil
+			}
+			user.Set(s, "ann")
+			return s.Join(ctx, "in", "out")
+		})
+		ns.OnDisconnect(func(_ context.Context, s *core.Socket, cause error) {
+			log = append(log, "disconnect "+string(core.ReasonOf(cause)))
+		})
+		var back comeback
+		c := r.dial()
+		c.joinWith(&back)
+		s := ns.Socket(back.sid)
+		emit(t, ns, "first", 1)
+		wantEvents(t, "before", c.events(&back, 1), `2["first",1]`)
+		if err := s.Leave(t.Context(), "out"); err != nil {
+			t.Fatal(err)
+		}
+		c.pipe.Cut()
+		synctest.Wait()
+
+		emit(t, ns, "all", "a")                               // for it
+		emit(t, ns.To("in"), "room", []byte{1, 2})            // for it
+		emit(t, s, "direct")                                  // for it, though the socket is gone
+		emit(t, ns.To("out"), "left")                         // not: it had left
+		emit(t, ns.Except("in"), "except")                    // not
+		emit(t, s.Broadcast(), "own")                         // not: its own broadcast
+		emit(t, ns.To().Volatile(), "volatile")               // not
+		emit(t, ns.To(back.sid, "in").To("out"), "twice")     // for it, once
+		emit(t, ns.To().Latest("k"), "price", 1)              // not: there is a later one
+		emit(t, ns.To().Latest("other"), "price", 2)          // for it
+		emit(t, ns.To().Latest("k"), "price", 3)              // for it
+		emit(t, ns.To().Overflow(core.DropOldest), "drop", 4) // for it
+
+		c = r.dial()
+		old := back
+		c.send(`0{"pid":"` + back.pid + `","offset":"` + back.offset + `","token":1}`)
+		wantEvents(t, "missed", c.events(&back, 1), `2["all","a"]`)
+		if got := c.next(); !strings.HasPrefix(got, `51-["room",{"_placeholder":true,"num":0},"`) {
+			t.Errorf("binary event %s", got)
+		}
+		c.expect("binary:\x01\x02")
+		wantEvents(t, "missed", c.events(&back, 5),
+			`2["direct"]`, `2["twice"]`, `2["price",2]`, `2["price",3]`, `2["drop",4]`)
+		c.expect(`0{"sid":"` + old.sid + `","pid":"` + old.pid + `"}`)
+		synctest.Wait()
+
+		again := ns.Socket(back.sid)
+		if again == nil || again == s || !again.Recovered() || !again.Connected() {
+			t.Fatalf("socket %v", again)
+		}
+		if got := fmt.Sprint(again.Rooms()); got != "["+old.sid+" in]" {
+			t.Errorf("rooms %s", got)
+		}
+		emit(t, s, "to the old socket")
+		emit(t, ns.To("in"), "live")
+		wantEvents(t, "live", c.events(&back, 2), `2["to the old socket"]`, `2["live"]`)
+		want := "[connect false  disconnect transport error connect true ann]"
+		if got := fmt.Sprint(log); got != want {
+			t.Errorf("log %s, want %s", got, want)
+		}
+		if st := r.Stats(); st.Recovered != 1 || st.RecoveryFailed != 0 {
+			t.Errorf("stats %+v", st)
+		}
+	})
+}
+
+// B41, C52: who cannot come back starts afresh, without an error.
+func TestRecoveryRefused(t *testing.T) {
+	for name, tt := range map[string]struct {
+		options core.Recovery
+		lose    func(t *testing.T, r *rig, c *client, back *comeback)
+	}{
+		"unknown private id": {lose: func(_ *testing.T, _ *rig, c *client, back *comeback) { c.pipe.Cut(); back.pid = "x" }},
+		"unknown offset":     {lose: func(_ *testing.T, _ *rig, c *client, back *comeback) { c.pipe.Cut(); back.offset = "MzUPkW0" }},
+		"offset of another log": {lose: func(_ *testing.T, _ *rig, c *client, back *comeback) {
+			c.pipe.Cut()
+			back.offset = "???" + back.offset[3:]
+		}},
+		"offset to come": {lose: func(_ *testing.T, _ *rig, c *client, back *comeback) {
+			c.pipe.Cut()
+			back.offset = back.offset[:3] + "0001000"
+		}},
+		"left by itself": {lose: func(_ *testing.T, _ *rig, c *client, _ *comeback) { c.send("1"); c.pipe.Cut() }},
+		"disconnected": {lose: func(_ *testing.T, r *rig, c *client, back *comeback) {
+			r.Of("/").Socket(back.sid).Disconnect()
+			c.pipe.Cut()
+		}},
+		"too late": {
+			options: core.Recovery{Window: time.Second},
+			lose: func(_ *testing.T, _ *rig, c *client, _ *comeback) {
+				c.pipe.Cut()
+				synctest.Wait()
+				<-time.After(time.Second + 1)
+			},
+		},
+		"too much": {
+			options: core.Recovery{MaxBytes: 3000},
+			lose: func(t *testing.T, r *rig, c *client, _ *comeback) {
+				c.pipe.Cut()
+				synctest.Wait()
+				for range 4 {
+					emit(t, r.Of("/"), "filler", strings.Repeat("x", 500))
+				}
+			},
+		},
+		"too many states": {
+			options: core.Recovery{MaxBytes: 3000},
+			lose: func(_ *testing.T, r *rig, c *client, _ *comeback) {
+				c.pipe.Cut()
+				synctest.Wait()
+				for range 3 {
+					other := r.dial()
+					other.joinWith(&comeback{})
+					other.pipe.Cut()
+					synctest.Wait()
+				}
+			},
+		},
+		"more than the outbox holds": {lose: func(t *testing.T, r *rig, c *client, _ *comeback) {
+			c.pipe.Cut()
+			synctest.Wait()
+			for range 5 {
+				emit(t, r.Of("/"), "filler", strings.Repeat("x", 1<<20))
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := recovering(t, tt.options)
+				r.Of("/").OnConnect(func(ctx context.Context, s *core.Socket) error { return s.Join(ctx, "room") })
+				var back comeback
+				c := r.dial()
+				c.joinWith(&back)
+				emit(t, r.Of("/"), "first")
+				c.events(&back, 1)
+				old := back
+				tt.lose(t, r, c, &back)
+				synctest.Wait()
+				c = r.dial()
+				if name == "more than the outbox holds" {
+					// It is too late to start afresh on this session: the next one does.
+					c.send(`0{"pid":"` + back.pid + `","offset":"` + back.offset + `"}`)
+					c.expectEnd()
+					c = r.dial()
+				}
+				wantEvents(t, "missed", c.joinWith(&back))
+				synctest.Wait()
+				if s := r.Of("/").Socket(back.sid); back.sid == old.sid || back.pid == old.pid || s == nil || s.Recovered() {
+					t.Errorf("came back as %v, was %v", back, old)
+				}
+				if st := r.Stats(); st.Recovered != 0 {
+					t.Errorf("stats %+v", st)
+				}
+			})
+		})
+	}
+}
+
+// A client comes back as often as it must, each time with what it has missed,
+// and also when it never got as far as to read it.
+func TestRecoveryAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := recovering(t, core.Recovery{})
+		ns := r.Of("/")
+		var back comeback
+		c := r.dial()
+		c.joinWith(&back)
+		first := back
+		for n := range 5 { // the first time it has seen no event at all
+			c.pipe.Cut()
+			synctest.Wait()
+			emit(t, ns, "n", n)
+			lost := r.dial()
+			lost.send(`0{"pid":"` + back.pid + `","offset":"` + back.offset + `"}`)
+			synctest.Wait()
+			lost.pipe.Cut() // nothing of the answer was read
+			synctest.Wait()
+			emit(t, ns, "and", n)
+			c = r.dial()
+			wantEvents(t, "missed", c.joinWith(&back), fmt.Sprintf(`2["n",%d]`, n), fmt.Sprintf(`2["and",%d]`, n))
+			emit(t, ns, "live", n)
+			wantEvents(t, "live", c.events(&back, 1), fmt.Sprintf(`2["live",%d]`, n))
+		}
+		if back.sid != first.sid || back.pid != first.pid {
+			t.Errorf("was %v, is %v", first, back)
+		}
+	})
+}
+
+// One state is restored once.
+func TestRecoveryOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := recovering(t, core.Recovery{})
+		var back comeback
+		c := r.dial()
+		c.joinWith(&back)
+		c.pipe.Cut()
+		synctest.Wait()
+		clients := make([]*client, 5)
+		for i := range clients {
+			clients[i] = r.dial()
+			clients[i].send(`0{"pid":"` + back.pid + `"}`)
+		}
+		synctest.Wait()
+		// Each takes it from the one before, which is closed for it; so at no
+		// time are there two.
+		if n := r.Of("/").Len(); n > len(clients) {
+			t.Errorf("%d sockets", n)
+		}
+		same := 0
+		for _, s := range r.Of("/").Sockets() {
+			if s.ID() == back.sid {
+				same++
+			}
+		}
+		if same != 1 {
+			t.Errorf("%d sockets have the id", same)
+		}
+	})
+}
+
+// The client is back before the server has noticed that it was away: the old
+// connection is closed first, and what came over it is handled first.
+func TestRecoveryBeforeTheLossIsNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := recovering(t, core.Recovery{})
+		ns := r.Of("/")
+		var log []string
+		hold := make(chan struct{})
+		core.On(ns, "slow", func(context.Context, *core.Socket, string) (core.None, error) {
+			<-hold
+			log = append(log, "handled")
+			return core.None{}, nil
+		})
+		ns.OnConnect(func(_ context.Context, s *core.Socket) error {
+			log = append(log, fmt.Sprint("connect ", s.Recovered()))
+			return nil
+		})
+		ns.OnDisconnect(func(_ context.Context, _ *core.Socket, cause error) {
+			log = append(log, "disconnect "+cause.Error())
+		})
+		var back comeback
+		dead := r.dial()
+		dead.joinWith(&back)
+		dead.pipe.Stall(true) // a dead network
+		dead.send(`2["slow","x"]`)
+		emit(t, ns, "lost on the way")
+		c := r.dial()
+		c.send(`0{"pid":"` + back.pid + `"}`)
+		synctest.Wait()
+		emit(t, ns, "meanwhile")
+		close(hold)
+		wantEvents(t, "missed", c.events(&back, 2), `2["lost on the way"]`, `2["meanwhile"]`)
+		c.expect(`0{"sid":"` + back.sid + `","pid":"` + back.pid + `"}`)
+		synctest.Wait()
+		want := "[connect false handled disconnect transport close: the client has come back on another connection connect true]"
+		if got := fmt.Sprint(log); got != want {
+			t.Errorf("log %s, want %s", got, want)
+		}
+	})
+}
+
+// Who comes back while handlers of the lost connection still run waits for
+// them, but not for ever.
+func TestRecoveryBehindAStuckHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, core.Options{Recovery: &core.Recovery{}, ConnectTimeout: time.Second})
+		hold := make(chan struct{})
+		core.On(r.Of("/"), "stuck", func(context.Context, *core.Socket, core.None) (core.None, error) {
+			<-hold
+			return core.None{}, nil
+		})
+		var back comeback
+		c := r.dial()
+		c.joinWith(&back)
+		c.send(`2["stuck"]`)
+		synctest.Wait()
+		c.pipe.Cut()
+		synctest.Wait()
+		c = r.dial()
+		old := back
+		wantEvents(t, "missed", c.joinWith(&back))
+		if back.sid == old.sid {
+			t.Error("two sockets handle events of one client")
+		}
+		close(hold)
+	})
+}
+
+// C51: middleware is skipped or run, as is asked for; who is refused does not
+// get what was kept.
+func TestRecoveryMiddleware(t *testing.T) {
+	for _, run := range []bool{false, true} {
+		t.Run(fmt.Sprint(run), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := recovering(t, core.Recovery{RunMiddleware: run})
+				ns := r.Of("/")
+				banned := false
+				ns.Use(func(next core.Handler) core.Handler {
+					return func(ctx context.Context, req *core.Request) error {
+						if banned && req.Connect() {
+							return core.Errorf("banned", "go away")
+						}
+						return next(ctx, req)
+					}
+				})
+				var back comeback
+				c := r.dial()
+				c.joinWith(&back)
+				banned = true
+				c.pipe.Cut()
+				synctest.Wait()
+				emit(t, ns, "secret")
+				c = r.dial()
+				if !run {
+					wantEvents(t, "missed", c.joinWith(&back), `2["secret"]`)
+					return
+				}
+				c.send(`0{"pid":"` + back.pid + `"}`)
+				c.expect(`4{"message":"go away","data":{"code":"banned"}}`)
+				banned = false
+				wantEvents(t, "missed", c.joinWith(&back)) // afresh
+			})
+		})
+	}
+}
+
+// A client that hears nothing while others hear a lot can come back although
+// its offset is long gone, which it cannot with the reference's adapters.
+func TestRecoveryOfAnIdleClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := recovering(t, core.Recovery{Window: time.Minute})
+		ns := r.Of("/")
+		var idle, busy comeback
+		c, d := r.dial(), r.dial()
+		c.joinWith(&idle)
+		d.joinWith(&busy)
+		emit(t, ns, "first")
+		c.events(&idle, 1)
+		d.events(&busy, 1)
+		live := func(c *client) {
+			for {
+				p, err := c.pipe.Receive(t.Context())
+				if err != nil {
+					return
+				}
+				if p.Type == transports.Ping {
+					_ = c.pipe.Send(transports.Packet{Type: transports.Pong})
+				}
+			}
+		}
+		go live(c)
+		go live(d)
+		for range 60 {
+			emit(t, ns.Socket(busy.sid), "noise")
+			<-time.After(10 * time.Second)
+		}
+		if n := r.Stats().RecoveryBytes; n > 3000 {
+			t.Errorf("%d bytes are kept after their time", n)
+		}
+		c.pipe.Cut()
+		d.pipe.Cut()
+		synctest.Wait()
+		emit(t, ns, "missed")
+		old := idle
+		wantEvents(t, "idle", r.dial().joinWith(&idle), `2["missed"]`)
+		wantEvents(t, "busy, but did not get its noise", r.dial().joinWith(&busy))
+		if idle.sid != old.sid {
+			t.Error("the idle client started afresh")
+		}
+		<-time.After(5 * time.Minute)
+		if n := r.Stats().RecoveryBytes; n != 0 {
+			t.Errorf("%d bytes are kept when nobody can come back", n)
+		}
+	})
+}
+
+// With recovery, what is emitted while a socket leaves is not lost: either
+// Emit says so or it comes later.
+func TestRecoveryKeepsOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := recovering(t, core.Recovery{})
+		ns := r.Of("/")
+		const emitters, events = 4, 200
+		done := make(chan error, emitters)
+		var back comeback
+		c := r.dial()
+		c.joinWith(&back)
+		s := ns.Socket(back.sid)
+		for e := range emitters {
+			go func() {
+				var err error
+				for n := range events {
+					if e%2 == 0 {
+						err = errors.Join(err, ns.Emit(t.Context(), "e", e, n))
+					} else {
+						err = errors.Join(err, s.Emit(t.Context(), "e", e, n))
+					}
+				}
+				done <- err
+			}()
+		}
+		var next [emitters]int
+		check := func(m string) {
+			t.Helper()
+			var e, n int
+			if _, err := fmt.Sscanf(m, `2["e",%d,%d]`, &e, &n); err != nil {
+				t.Fatalf("%s: %v", m, err)
+			}
+			if n != next[e] {
+				t.Fatalf("emitter %d: event %d, want %d", e, n, next[e])
+			}
+			next[e]++
+		}
+		for got := 0; got < emitters*events; {
+			for range min(37, emitters*events-got) {
+				check(c.events(&back, 1)[0])
+				got++
+			}
+			c.pipe.Cut()
+			c = r.dial()
+			missed := c.joinWith(&back)
+			for _, m := range missed {
+				check(m)
+			}
+			got += len(missed)
+		}
+		for range emitters {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
