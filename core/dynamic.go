@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -225,32 +224,30 @@ type patternPart struct {
 }
 
 func parsePattern(text string) (*pattern, error) {
-	malformed := func(what string) (*pattern, error) {
-		return nil, fmt.Errorf("core: pattern %q: %s", text, what)
-	}
+	malformed := func(what string) error { return fmt.Errorf("core: pattern %q: %s", text, what) }
 	if !strings.HasPrefix(text, "/") || strings.Contains(text, ",") {
-		return malformed("it must start with a slash and hold no comma")
+		return nil, malformed("it must start with a slash and hold no comma")
 	}
 	p := new(pattern)
 	for part := range strings.SplitSeq(text[1:], "/") {
 		name, ok := strings.CutPrefix(part, "{")
 		switch {
 		case p.rest:
-			return malformed("nothing may follow " + p.parts[len(p.parts)-1].text + "...")
+			return nil, malformed("nothing may follow " + p.parts[len(p.parts)-1].text + "...")
 		case !ok && !strings.ContainsAny(part, "{}"):
 			p.parts = append(p.parts, patternPart{text: part})
 			continue
 		case !ok || !strings.HasSuffix(name, "}"):
-			return malformed("a parameter is a whole part, in braces")
+			return nil, malformed("a parameter is a whole part, in braces")
 		}
 		name, p.rest = strings.CutSuffix(strings.TrimSuffix(name, "}"), "...")
 		if name == "" || strings.ContainsAny(name, "{}") || slices.Contains(p.parts, patternPart{text: name, name: true}) {
-			return malformed("a parameter needs a name of its own")
+			return nil, malformed("a parameter needs a name of its own")
 		}
 		p.parts = append(p.parts, patternPart{text: name, name: true})
 	}
 	if !slices.ContainsFunc(p.parts, func(part patternPart) bool { return part.name }) {
-		return nil, errors.New("core: pattern " + text + " has no parameter: use Of")
+		return nil, malformed("it has no parameter, use Of")
 	}
 	return p, nil
 }

@@ -66,12 +66,13 @@ func (s *Socket) startLocked() bool {
 func (s *Socket) enqueue(r *codec.Received) {
 	size := r.Args.Size() + eventOverhead
 	limit := s.conn.server.options.MaxQueuedBytes
+	waited := false
 	s.mu.Lock()
 	for s.queue.cause == nil && s.queue.bytes > 0 && s.queue.bytes+size > limit {
 		if s.queue.space == nil {
 			s.queue.space = make(chan struct{})
-			s.conn.server.stats.queueFull.Add(1)
 		}
+		waited = true
 		space := s.queue.space
 		s.mu.Unlock()
 		<-space // closed by the worker, or by the end of the socket
@@ -85,6 +86,9 @@ func (s *Socket) enqueue(r *codec.Received) {
 	s.queue.bytes += size
 	run := s.startLocked()
 	s.mu.Unlock()
+	if waited {
+		s.conn.server.stats.queueFull.Add(1)
+	}
 	if run {
 		s.conn.server.workers.run(s)
 	}

@@ -136,9 +136,9 @@ func (r *router) handle(event string, reg registration) {
 }
 
 // change makes a change, from which on everything is composed anew.
-func (r *router) change(make func()) {
+func (r *router) change(apply func()) {
 	r.mu.Lock()
-	make()
+	apply()
 	r.own.Store(true)
 	r.composed.Store(nil)
 	r.mu.Unlock()
@@ -188,18 +188,18 @@ func (r *router) compose() *routes {
 	return c
 }
 
-// include adds what is registered with r, whose lock is held.
-func (c *routes) include(r *router, before [][]Middleware) {
-	for event, reg := range r.registered {
-		c.events[event] = chain(reg.handler, append(slices.Clip(before), reg.middleware)...)
+// include adds what is registered with from, whose lock is held.
+func (r *routes) include(from *router, before [][]Middleware) {
+	for event, reg := range from.registered {
+		r.events[event] = chain(reg.handler, append(slices.Clip(before), reg.middleware)...)
 	}
-	if h := r.fallback; h != nil {
-		c.unknown = chain(h, before...)
+	if h := from.fallback; h != nil {
+		r.unknown = chain(h, before...)
 	}
-	c.onConnect = append(c.onConnect, r.onConnect...)
-	c.onDisconnect = append(c.onDisconnect, r.onDisconnect...)
-	c.onAny = append(c.onAny, r.onAny...)
-	c.onOutgoing = append(c.onOutgoing, r.onOutgoing...)
+	r.onConnect = append(r.onConnect, from.onConnect...)
+	r.onDisconnect = append(r.onDisconnect, from.onDisconnect...)
+	r.onAny = append(r.onAny, from.onAny...)
+	r.onOutgoing = append(r.onOutgoing, from.onOutgoing...)
 }
 
 // unknownEvent ends the chain of an event without handler. The reference

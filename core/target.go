@@ -47,8 +47,9 @@ func (t Target) Volatile() Target {
 	return t
 }
 
-// Compress(false) asks transports not to spend compression on what is sent.
-// Whether they compress at all is a matter of their options.
+// Compress says whether transports may spend compression on what is sent. They
+// may unless it is called with false. Whether they compress at all is a matter
+// of their options.
 func (t Target) Compress(compress bool) Target {
 	t.noCompress = !compress
 	return t
