@@ -92,6 +92,9 @@ type Options struct {
 	// status 503. Default 0: no limit.
 	MaxSessions int
 
+	// Adapter connects the server with the others of its cluster. Default:
+	// none, the server is alone.
+	Adapter Adapter
 	// Recovery lets clients that have lost their connection come back to
 	// where they were. Default: off.
 	Recovery *Recovery

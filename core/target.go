@@ -21,6 +21,7 @@ type Target struct {
 
 	delivery   session.Delivery
 	noCompress bool
+	local      bool
 }
 
 // To adds rooms: the target is everybody who is in at least one. A socket's id
