@@ -47,7 +47,7 @@ func (t *Target) emit(ctx context.Context, n *Namespace, event string, args []an
 // emitHere sends an event to those of the target who are in n, on this server.
 func (t *Target) emitHere(n *Namespace, event string, args []any) error {
 	t.scope(n, event)
-	if n.recovery != nil && !t.delivery.Volatile {
+	if n.recovery != nil {
 		return n.recovery.broadcast(t, event, args)
 	}
 	packets, err := n.server.encode(codec.Packet{Type: codec.Event, Namespace: n.name, Event: event, Args: args})
@@ -122,7 +122,7 @@ func (s *Socket) emit(t *Target, event string, args []any) error {
 	if len(n.load().onOutgoing) > 0 {
 		n.tellOutgoing([]*Socket{s}, event, args)
 	}
-	if n.recovery != nil && !t.delivery.Volatile && s.hasConnected() {
+	if n.recovery != nil && s.hasConnected() {
 		return n.recovery.send(s, t, event, args)
 	}
 	err := s.deliver(t.delivery, t.noCompress, codec.Packet{Type: codec.Event, Namespace: n.name, Event: event, Args: args})

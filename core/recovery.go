@@ -19,9 +19,9 @@ import (
 // on their side it shows as socket.recovered.
 //
 // What it costs: every event that is sent, volatile ones and those that are to
-// be answered excepted, is kept for a while, and carries an offset of ten
-// characters as a surplus last argument, which handlers on the client
-// get to see. It is in memory: a client that comes back to another server, or
+// be answered excepted, is kept for a while, and every event that is not to be
+// answered carries an offset of ten characters as a surplus last argument, which
+// handlers on the client get to see. It is in memory: a client that comes back to another server, or
 // after a restart, starts afresh.
 type Recovery struct {
 	// Window is how long after its disconnection a client may come back.
@@ -128,8 +128,10 @@ func (r *recovery) broadcast(t *Target, event string, args []any) error {
 	defer found.release()
 	refused := 0
 	r.mu.Lock()
-	r.log.stamp(packets.list)
-	r.keep(t, packets.list)
+	r.log.stamp(packets.list, t.delivery.Volatile)
+	if !t.delivery.Volatile {
+		r.keep(t, packets.list)
+	}
 	found.sockets = t.find(found.sockets, r.namespace)
 	for _, s := range found.sockets {
 		if err := s.conn.session.DeliverLater(t.delivery, packets.list...); errors.Is(err, session.ErrOutboxFull) {
@@ -164,11 +166,19 @@ func (r *recovery) send(s *Socket, t *Target, event string, args []any) error {
 func (r *recovery) queue(s *Socket, t *Target, packets []transports.Packet) (to *Socket, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	volatile := t.delivery.Volatile
 	to = r.live[s.privateID]
-	if to == nil && r.states[s.privateID] == nil {
+	if to == nil && (volatile || r.states[s.privateID] == nil) {
 		return nil, ErrDisconnected
 	}
-	r.log.stamp(packets)
+	r.log.stamp(packets, volatile)
+	if volatile {
+		err := to.conn.session.Queue(t.delivery, packets...)
+		if errors.Is(err, session.ErrDropped) {
+			err = nil
+		}
+		return to, sessionError(err)
+	}
 	if to != nil {
 		switch err := to.conn.session.Queue(t.delivery, packets...); {
 		case errors.Is(err, session.ErrOutboxFull), errors.Is(err, session.ErrTooLarge):
@@ -295,11 +305,21 @@ func (r *recovery) take(pid, offset string) *state {
 		// It has seen all that was sent to it, however long ago that was.
 		st.from = max(st.from, st.left)
 	}
-	if !r.log.reaches(st.from) {
+	if !r.log.reaches(st.from) || !r.fits(st) {
 		return nil
 	}
 	st.claimed = true
 	return st
+}
+
+// fits reports whether what is missing can be sent at once. The lock is held.
+func (r *recovery) fits(st *state) bool {
+	missed, _ := r.log.missed(st)
+	size := 0
+	for _, p := range missed {
+		size += len(p.Data) + session.PacketOverhead
+	}
+	return size <= r.server.options.MaxOutboxBytes && len(missed) < r.server.options.MaxOutboxPackets
 }
 
 // release gives up a state that was claimed. It does nothing if there is none.
