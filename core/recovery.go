@@ -181,4 +181,3 @@ func (r *recovery) keep(t *Target, packets []transports.Packet) {
 	r.log.append(t, packets)
 	r.sweepLater()
 }
-
