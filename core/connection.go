@@ -21,6 +21,7 @@ type connection struct {
 	server  *Server
 	session *session.Session
 	decoder codec.Decoder // used by the reader only
+	old     bool          // the client is one of Socket.IO 2, see eio3.go
 
 	mu      sync.Mutex // guards what follows
 	sockets []*Socket  // joining and connected; few, so a list beats a map
@@ -33,10 +34,16 @@ var _ session.Receiver = (*connection)(nil)
 
 // Opened implements session.Handler.
 func (srv *Server) Opened(s *session.Session) session.Receiver {
-	c := &connection{server: srv, session: s, decoder: srv.options.Codec.NewDecoder()}
+	c := &connection{
+		server: srv, session: s, decoder: srv.options.Codec.NewDecoder(),
+		old: s.Revision() == transports.Revision3,
+	}
 	c.timer = time.AfterFunc(srv.options.ConnectTimeout, func() {
 		s.Close(&CloseError{Reason: ForcedServerClose, Err: errConnectTimeout})
 	})
+	if c.old {
+		c.joinMain()
+	}
 	return c
 }
 
@@ -52,6 +59,9 @@ func (c *connection) Message(p transports.Packet) {
 	case err != nil:
 		c.server.stats.badPackets.Add(1)
 	case complete:
+		if c.old {
+			splitNamespace(&r)
+		}
 		err = c.route(&r)
 	}
 	if err != nil {
@@ -117,7 +127,7 @@ func (s *Socket) accepting() bool {
 // join starts a socket in the namespace that the client asks for.
 func (c *connection) join(r *codec.Received) error {
 	srv := c.server
-	s := &Socket{id: newID(), name: r.Namespace, conn: c, auth: r.Data}
+	s := &Socket{id: c.socketID(r.Namespace), name: r.Namespace, conn: c, auth: r.Data}
 	s.namespace = srv.enter(r.Namespace)
 	switch {
 	case s.namespace != nil:
@@ -159,7 +169,7 @@ var errTooManyNamespaces = &Error{Code: CodeTooManyNamespaces, Message: "too man
 
 // refuse tells the client that it may not connect to a namespace.
 func (c *connection) refuse(namespace string, why *Error) error {
-	packets, err := c.server.encode(codec.Packet{Type: codec.ConnectError, Namespace: namespace, Data: refusal(why)})
+	packets, err := c.server.encode(codec.Packet{Type: codec.ConnectError, Namespace: namespace, Data: c.refusal(why)})
 	if err != nil {
 		return err
 	}

@@ -57,6 +57,12 @@ type Options struct {
 	// namespace, and how long connect middleware may take. Default 45 s.
 	ConnectTimeout time.Duration
 
+	// AllowEIO3 lets clients of Socket.IO 2 in, which speak revision 3 of
+	// Engine.IO: the last of them are apps and browsers' copies of the client
+	// that nobody can update. They have no part in Recovery. Default: they
+	// are refused with the code 5, "Unsupported protocol version".
+	AllowEIO3 bool
+
 	// MaxPayload is the largest message, in bytes, that a client may send.
 	// Default 1,000,000. It is announced to clients.
 	MaxPayload int64
@@ -219,6 +225,7 @@ func (o Options) session() session.Options {
 		PingTimeout:      o.PingTimeout,
 		UpgradeTimeout:   o.UpgradeTimeout,
 		DisableUpgrades:  o.DisableUpgrades,
+		AllowEIO3:        o.AllowEIO3,
 		MaxPayload:       o.MaxPayload,
 		MaxOutboxBytes:   o.MaxOutboxBytes,
 		MaxOutboxPackets: o.MaxOutboxPackets,

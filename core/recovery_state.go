@@ -86,7 +86,7 @@ func (r *recovery) claim(ctx context.Context, s *Socket) *state {
 		PID    string `json:"pid"`
 		Offset string `json:"offset"`
 	}
-	if s.Auth(&wish) != nil || wish.PID == "" {
+	if s.conn.old || s.Auth(&wish) != nil || wish.PID == "" {
 		return nil
 	}
 	r.mu.Lock()

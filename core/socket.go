@@ -224,7 +224,7 @@ func (s *Socket) refused(err error) {
 		s.conn.remove(s)
 		s.conn.server.report(s, "connect refused", "", err)
 		// If the session is gone there is nobody to tell.
-		_ = s.write(codec.Packet{Type: codec.ConnectError, Namespace: s.name, Data: refusal(clientError(err))})
+		_ = s.write(codec.Packet{Type: codec.ConnectError, Namespace: s.name, Data: s.conn.refusal(clientError(err))})
 	}
 }
 
@@ -239,7 +239,7 @@ func (s *Socket) connect() {
 		return
 	}
 	reply, err := server.encode(codec.Packet{
-		Type: codec.Connect, Namespace: n.name, Data: connectReply{SID: s.id, PID: s.privateID},
+		Type: codec.Connect, Namespace: n.name, Data: s.connectReply(),
 	})
 	if err != nil { // the codec is broken
 		n.recovery.release(back)
@@ -311,10 +311,15 @@ func (s *Socket) resume(st *state) {
 }
 
 // connectReply is what the client is told. Clients take the private id for a
-// sign that recovery is on.
-type connectReply struct {
-	SID string `json:"sid"`
-	PID string `json:"pid,omitempty"`
+// sign that recovery is on. Those of Socket.IO 2 are told nothing.
+func (s *Socket) connectReply() any {
+	if s.conn.old {
+		return nil
+	}
+	return struct {
+		SID string `json:"sid"`
+		PID string `json:"pid,omitempty"`
+	}{s.id, s.privateID}
 }
 
 // disconnected calls OnDisconnect, last of all.

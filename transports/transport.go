@@ -28,7 +28,17 @@ type Features struct {
 	// WebSocket is. Other requests for it are refused, and Upgrade requests
 	// for transports without it.
 	HTTPUpgrade bool
+
+	// Revision3: the transport can also speak revision 3 of Engine.IO, which
+	// clients of Socket.IO 2 do. Its conns heed Admission.Revision.
+	Revision3 bool
 }
+
+// The revisions of the Engine.IO protocol.
+const (
+	Revision3 = 3
+	Revision4 = 4
+)
 
 // A Transport is a way to carry packets. It is shared by all sessions and
 // must be safe for concurrent use.
@@ -65,6 +75,10 @@ type HTTPTransport interface {
 // Admission is what the session manager passes to a transport with a request
 // it has let in.
 type Admission struct {
+	// Revision is the revision of the protocol that the client speaks. It is
+	// Revision4 unless the transport has Features.Revision3.
+	Revision int
+
 	// MaxPayload is the largest message, in bytes, that the session takes:
 	// the whole body of a POST, or one message of a framed transport. It
 	// counts the type digit. A transport refuses more with

@@ -8,7 +8,7 @@ import (
 )
 
 // A heartbeat keeps the deadlines of all sessions of a manager: when to ping,
-// and until when the pong must come. Each of the two intervals is the same
+// and until when the pong must come. Each of the intervals is the same
 // for every session, so a list in order of insertion is in order of deadline,
 // and one timer per list, set to its head, is enough. No session owns a timer
 // or a goroutine, and a server without sessions wakes up for nothing.
@@ -18,6 +18,7 @@ type heartbeat struct {
 	mu       sync.Mutex // guards what follows, and the beat of every session
 	pings    deadlines
 	timeouts deadlines
+	silences deadlines // of clients that ping by themselves
 }
 
 // A beat is a session's place on one of the lists.
@@ -40,18 +41,26 @@ func newHeartbeat(interval, timeout time.Duration) *heartbeat {
 	h.pings.due = h.ping
 	h.timeouts.after = timeout
 	h.timeouts.due = h.timeout
+	h.silences.after = interval + timeout
+	h.silences.due = h.timeout
 	return h
 }
 
-// start begins the heartbeats of a session that has opened.
+// start begins the heartbeats of a session that has opened. In revision 3 it is
+// the client that pings.
 func (h *heartbeat) start(s *Session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.put(&h.pings, s)
+	if s.revision == transports.Revision3 {
+		h.put(&h.silences, s)
+	} else {
+		h.put(&h.pings, s)
+	}
 }
 
-// pong restarts the interval from now. Any pong does, asked for or not.
-func (h *heartbeat) pong(s *Session) { h.start(s) }
+// beaten says that the client's part of a heartbeat has come. The interval
+// starts anew, whether or not it was asked for.
+func (h *heartbeat) beaten(s *Session) { h.start(s) }
 
 // upgraded gives an outstanding pong its full time again: the client may have
 // buffered it while it paused polling. The reference loses the timer here,

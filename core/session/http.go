@@ -65,14 +65,14 @@ func (m *Manager) serveSession(ex transports.Exchange, t transports.HTTPTranspor
 	if isUpgrade(ex) {
 		eio, given := ex.Query().Lookup("EIO")
 		s.mu.Lock()
-		ok := s.upgradableLocked(t) && t.Features().HTTPUpgrade && (!given || eio == protocol)
+		ok := s.upgradableLocked(t) && t.Features().HTTPUpgrade && (!given || revisionOf(eio) == s.revision)
 		s.mu.Unlock()
 		if !ok {
 			reject(CodeBadRequest, "UPGRADE_REFUSED", nil)
 			return
 		}
 		m.setHeaders(ex, false)
-		t.Accept(ex, m.admission(t, "", func(conn transports.Conn) (transports.Sink, error) {
+		t.Accept(ex, m.admission(t, s.revision, "", func(conn transports.Conn) (transports.Sink, error) {
 			return sink(s.offer(t, conn))
 		}))
 		return
@@ -133,7 +133,8 @@ func (m *Manager) serveHandshake(ex transports.Exchange, t transports.HTTPTransp
 			return
 		}
 	}
-	if h.Query.Get("EIO") != protocol {
+	revision := revisionOf(h.Query.Get("EIO"))
+	if revision != transports.Revision4 && !(m.options.AllowEIO3 && t.Features().Revision3) {
 		reject(CodeUnsupportedVersion, "", nil)
 		return
 	}
@@ -146,13 +147,26 @@ func (m *Manager) serveHandshake(ex transports.Exchange, t transports.HTTPTransp
 		m.options.Cookie.set(ex, id)
 	}
 	m.setHeaders(ex, true)
-	t.Accept(ex, m.admission(t, id, func(conn transports.Conn) (transports.Sink, error) {
-		return sink(m.open(t, opening{id: id, address: address, handshake: &h}, conn))
+	t.Accept(ex, m.admission(t, revision, id, func(conn transports.Conn) (transports.Sink, error) {
+		return sink(m.open(t, opening{id: id, revision: revision, address: address, handshake: &h}, conn))
 	}))
 }
 
-func (m *Manager) admission(t transports.Transport, sid string, attach func(transports.Conn) (transports.Sink, error)) transports.Admission {
+// revisionOf is the revision of the protocol that a client means by its EIO
+// parameter. Like the reference it takes everything but "4", and nothing, for
+// revision 3.
+func revisionOf(eio string) int {
+	if eio == "4" {
+		return transports.Revision4
+	}
+	return transports.Revision3
+}
+
+func (m *Manager) admission(
+	t transports.Transport, revision int, sid string, attach func(transports.Conn) (transports.Sink, error),
+) transports.Admission {
 	return transports.Admission{
+		Revision:   revision,
 		MaxPayload: m.options.MaxPayload,
 		Attach:     attach,
 		Refuse: func(ex transports.Exchange, detail string) {
@@ -169,9 +183,6 @@ func (m *Manager) setHeaders(ex transports.Exchange, initial bool) {
 		m.options.Headers(ex, initial)
 	}
 }
-
-// protocol is the Engine.IO revision that is spoken.
-const protocol = "4"
 
 var errDuplicateID = errors.New("session: id in use")
 

@@ -80,15 +80,20 @@ func (l *link) Receive(p transports.Packet) error {
 		s.receiver.Message(p)
 		s.inMessage.Store(false)
 		return nil
-	case transports.Pong:
-		s.manager.heartbeat.pong(s)
+	case transports.Ping, transports.Pong:
+		old := s.revision == transports.Revision3
+		if old != (p.Type == transports.Ping) {
+			s.mu.Unlock()
+			cause := &transports.CloseError{Reason: transports.TransportError, Err: errHeartbeatWrong}
+			s.fail(cause)
+			return cause
+		}
+		s.manager.heartbeat.beaten(s)
 		s.mu.Unlock()
+		if old {
+			_ = s.Send(transports.Packet{Type: transports.Pong}) // an error means that the session has ended
+		}
 		return nil
-	case transports.Ping:
-		s.mu.Unlock()
-		cause := &transports.CloseError{Reason: transports.TransportError, Err: errHeartbeatWrong}
-		s.fail(cause)
-		return cause
 	case transports.Close:
 		s.mu.Unlock()
 		cause := &transports.CloseError{Reason: transports.TransportClose}

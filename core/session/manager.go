@@ -75,6 +75,11 @@ type Options struct {
 	// Default 0: they are closed at once.
 	ShutdownSpread time.Duration
 
+	// AllowEIO3 lets clients in that speak revision 3 of the protocol, on
+	// transports that can. Default: they are refused with
+	// CodeUnsupportedVersion.
+	AllowEIO3 bool
+
 	// AllowRequest decides whether a handshake may go on; its error's text
 	// is the body of the 403. It is not called for requests of a session
 	// that exists. It runs on the goroutine of the request and may block it.
@@ -230,7 +235,7 @@ func (m *Manager) Open(t transports.Transport, h transports.Handshake, conn tran
 	if err != nil {
 		return nil, err
 	}
-	return sink(m.open(t, opening{id: id, address: address, handshake: &h}, conn))
+	return sink(m.open(t, opening{id: id, revision: transports.Revision4, address: address, handshake: &h}, conn))
 }
 
 // sink keeps a nil *link from becoming a Sink that is not nil.
@@ -244,6 +249,7 @@ func sink(l *link, err error) (transports.Sink, error) {
 // An opening is a session to be.
 type opening struct {
 	id        string
+	revision  int
 	address   string // that it counts for
 	handshake *transports.Handshake
 }
@@ -260,6 +266,7 @@ func (m *Manager) open(t transports.Transport, o opening, conn transports.Conn) 
 		manager:   m,
 		flusher:   m.flushers[int(turn)%len(m.flushers)],
 		id:        o.id,
+		revision:  o.revision,
 		address:   o.address,
 		handshake: o.handshake,
 	}

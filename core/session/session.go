@@ -63,6 +63,7 @@ type Session struct {
 	manager   *Manager
 	flusher   *flusher
 	id        string
+	revision  int    // of the protocol
 	address   string // that it counts for
 	handshake *transports.Handshake
 
@@ -91,6 +92,10 @@ type Session struct {
 // ID is the session id. It authorises requests: do not show it to anybody but
 // the client, and do not log it whole.
 func (s *Session) ID() string { return s.id }
+
+// Revision is the revision of the Engine.IO protocol that the client speaks,
+// transports.Revision4 or, if Options.AllowEIO3 is set, Revision3.
+func (s *Session) Revision() int { return s.revision }
 
 // Handshake returns what the client sent when it opened the session. It is
 // shared: do not change it.

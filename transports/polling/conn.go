@@ -25,6 +25,8 @@ type conn struct {
 	options    *Options
 	maxPayload int64
 	sink       transports.Sink
+	old        bool // the client speaks revision 3
+	noBinary   bool // and cannot take binary payloads
 
 	mu       sync.Mutex // guards what follows, and is never held while the sink is called
 	state    state
@@ -59,7 +61,7 @@ func (c *conn) ServeRequest(ex transports.Exchange) {
 // It is encoded here and written by the goroutine of the poll. The Conn is
 // ready again when the next poll comes.
 func (c *conn) Send(batch []transports.Packet) (ready bool, err error) {
-	body := newBody(batch)
+	body := c.newBody(batch)
 	c.mu.Lock()
 	switch {
 	case c.state == retired:
@@ -131,7 +133,7 @@ func (c *conn) isClosed() bool {
 // farewellLocked answers a parked poll with a packet of the given type.
 func (c *conn) farewellLocked(t transports.Type) {
 	if c.poll != nil {
-		c.answerLocked(newBody([]transports.Packet{{Type: t}}), false)
+		c.answerLocked(c.newBody([]transports.Packet{{Type: t}}), false)
 	}
 }
 

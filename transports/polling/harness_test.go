@@ -36,6 +36,7 @@ const patience = 20 * time.Second // nothing takes that long; a test that waits 
 // and Send only while it is ready, by one goroutine at a time.
 type session struct {
 	maxPayload int64
+	revision   int
 	attachErr  error
 	onAttach   func(transports.Conn)         // called by Attach
 	onReady    func()                        // called by Ready, instead of sending anything
@@ -65,6 +66,7 @@ func newSession() *session {
 func (s *session) admission() transports.Admission {
 	return transports.Admission{
 		MaxPayload: s.maxPayload,
+		Revision:   s.revision,
 		Attach: func(conn transports.Conn) (transports.Sink, error) {
 			if s.onAttach != nil {
 				s.onAttach(conn)

@@ -21,13 +21,20 @@ type poll struct {
 }
 
 // A body is an encoded batch. Bodies are reused.
-type body struct{ data []byte }
+type body struct {
+	data   []byte
+	binary bool
+}
 
 var bodies = sync.Pool{New: func() any { return new(body) }}
 
-func newBody(batch []transports.Packet) *body {
+func (c *conn) newBody(batch []transports.Packet) *body {
 	b := bodies.Get().(*body) //nolint:forcetypeassert // the pool holds nothing else
-	b.data = AppendPayload(b.data[:0], batch)
+	if c.old {
+		b.data, b.binary = AppendPayload3(b.data[:0], batch, !c.noBinary)
+	} else {
+		b.data, b.binary = AppendPayload(b.data[:0], batch), false
+	}
 	return b
 }
 
@@ -94,7 +101,11 @@ func (c *conn) serve(p *poll) {
 
 func (p *poll) respond() error {
 	ex := p.exchange
-	ex.SetHeader("Content-Type", "text/plain; charset=UTF-8")
+	contentType := "text/plain; charset=UTF-8"
+	if p.body.binary {
+		contentType = octetStream
+	}
+	ex.SetHeader("Content-Type", contentType)
 	setCommonHeaders(ex)
 	if p.compress {
 		ex.AddHeader("Vary", "Accept-Encoding")

@@ -15,7 +15,7 @@ import (
 
 func TestFeatures(t *testing.T) {
 	tr := New(Options{})
-	if tr.Name() != "polling" || tr.Features() != (transports.Features{Upgradable: true}) {
+	if tr.Name() != "polling" || tr.Features() != (transports.Features{Upgradable: true, Revision3: true}) {
 		t.Errorf("%q %+v", tr.Name(), tr.Features())
 	}
 }

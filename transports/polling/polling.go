@@ -1,7 +1,8 @@
 // Package polling is the HTTP long-polling transport: a GET is parked until
 // there is something to send, a POST brings what the client sends. It works
 // behind every proxy, and sessions that open on it can move to a better
-// transport.
+// transport. It speaks revision 4 of the protocol and, where the server allows
+// it, revision 3, but for JSONP, which browsers have not needed for long.
 package polling
 
 import (
@@ -42,13 +43,17 @@ type transport struct{ options Options }
 func (t *transport) Name() string { return "polling" }
 
 // Features implements transports.Transport.
-func (t *transport) Features() transports.Features { return transports.Features{Upgradable: true} }
+func (t *transport) Features() transports.Features {
+	return transports.Features{Upgradable: true, Revision3: true}
+}
 
 // Accept implements transports.HTTPTransport. The first request is a poll, and
 // the session's first packets are the answer to it.
 func (t *transport) Accept(ex transports.Exchange, adm transports.Admission) {
 	p := &poll{exchange: ex}
 	c := &conn{options: &t.options, maxPayload: adm.MaxPayload, poll: p}
+	c.old = adm.Revision == transports.Revision3
+	c.noBinary = ex.Query().Get("b64") != ""
 	c.received = sync.NewCond(&c.mu)
 	sink, err := adm.Attach(c)
 	if err != nil {

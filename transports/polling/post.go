@@ -48,7 +48,8 @@ func (c *conn) servePost(ex transports.Exchange) {
 // receive reads the body and passes on what is in it. It returns the status of
 // the answer, and why the conn is to end, if it is.
 func (c *conn) receive(ex transports.Exchange) (status int, cause error) {
-	if ex.Header("Content-Type") == "application/octet-stream" { // the binary payloads of revision 3
+	isBinary := ex.Header("Content-Type") == octetStream
+	if isBinary && !c.old {
 		return 400, &transports.CloseError{Reason: transports.TransportError, Err: transports.ErrInvalidContent}
 	}
 	data, err := c.read(ex)
@@ -62,7 +63,11 @@ func (c *conn) receive(ex transports.Exchange) (status int, cause error) {
 		}
 	}
 	packets := 0
-	for p, err := range Split(data) {
+	split := Split(data)
+	if c.old {
+		split = Split3(data, isBinary)
+	}
+	for p, err := range split {
 		if packets++; packets > c.options.MaxPackets {
 			err = &transports.CloseError{
 				Reason: transports.ParseError,

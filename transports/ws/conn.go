@@ -39,7 +39,7 @@ type conn struct {
 	threshold int  // with deflate, the size from which messages are compressed
 	deflate   bool // permessage-deflate was negotiated
 	takeover  bool // with deflate, each message depends on those before
-	b64       bool // the client takes no binary messages
+	dialect   dialect
 
 	closed atomic.Bool // Closed was called, or never will be: input is dropped
 
@@ -77,11 +77,11 @@ func (c *conn) Send(batch []transports.Packet) (ready bool, err error) {
 	}
 	if len(batch) == 1 && batch[0].Shared != nil && batch[0].Type != transports.Close &&
 		g.raw != nil && g.unsent == nil && !g.writing {
-		return c.sent(g.flushLocked(sharedFrame(&batch[0], c.b64), true))
+		return c.sent(g.flushLocked(sharedFrame(&batch[0], c.dialect), true))
 	}
 	size := 0
 	for i := range batch {
-		size += maxHeader + payloadLen(&batch[i], c.b64)
+		size += maxHeader + payloadLen(&batch[i], c.dialect)
 	}
 	b := g.bufferLocked()
 	b.grow(size)
@@ -107,9 +107,9 @@ func (c *conn) appendPlain(dst []byte, p *transports.Packet) []byte {
 	case p.Type == transports.Close:
 		return dst
 	case p.Shared != nil:
-		return append(dst, sharedFrame(p, c.b64)...)
+		return append(dst, sharedFrame(p, c.dialect)...)
 	default:
-		return appendFrame(dst, p, c.b64)
+		return appendFrame(dst, p, c.dialect)
 	}
 }
 
@@ -120,13 +120,13 @@ func (c *conn) appendDeflated(p *transports.Packet) error {
 	switch {
 	case p.Type == transports.Close:
 		return nil
-	case p.NoCompress || payloadLen(p, c.b64) < c.threshold:
+	case p.NoCompress || payloadLen(p, c.dialect) < c.threshold:
 		b := newBuffer()
 		defer b.free()
 		b.data = c.appendPlain(b.data, p)
 		return g.append(b.data)
 	case p.Shared != nil && !c.takeover:
-		frame := p.Shared.Form(c.transport.deflatedForms[index(c.b64)], func() any { return c.deflatedFrame(p) })
+		frame := p.Shared.Form(c.transport.deflatedForms[c.dialect], func() any { return c.deflatedFrame(p) })
 		return g.append(frame.([]byte)) //nolint:forcetypeassert // nothing else is kept under our key
 	default:
 		return c.writeDeflated(p)
@@ -141,7 +141,7 @@ func (c *conn) deflatedFrame(p *transports.Packet) []byte {
 	err := c.writeDeflated(p)
 	c.gather.captureInto(nil)
 	if err != nil {
-		return appendFrame(nil, p, c.b64) // this connection is over; the others can do with a plain frame
+		return appendFrame(nil, p, c.dialect) // this connection is over; the others can do with a plain frame
 	}
 	return bytes.Clone(b.data)
 }
@@ -150,12 +150,12 @@ func (c *conn) deflatedFrame(p *transports.Packet) []byte {
 // gather.
 func (c *conn) writeDeflated(p *transports.Packet) error {
 	opcode := gws.OpcodeBinary
-	if asText(p, c.b64) {
+	if asText(p, c.dialect) {
 		opcode = gws.OpcodeText
 	}
 	b := newBuffer()
 	defer b.free()
-	b.data = appendPayload(b.data, p, c.b64)
+	b.data = appendPayload(b.data, p, c.dialect)
 	return c.socket.WriteMessage(opcode, b.data)
 }
 

@@ -39,71 +39,119 @@ func appendClose(dst []byte, code uint16) []byte {
 	return binary.BigEndian.AppendUint16(appendHeader(dst, closeFrame, 2), code)
 }
 
+// A dialect is how a client wants packets to be written: what revision of the
+// protocol it speaks, and whether it can take binary messages.
+type dialect uint8
+
+const (
+	revision4       dialect = iota
+	revision4Base64         // the client has asked for base64
+	revision3
+	revision3Base64
+	dialects
+)
+
+func dialectOf(revision int, base64 bool) dialect {
+	d := revision4
+	if revision == transports.Revision3 {
+		d = revision3
+	}
+	if base64 {
+		d++
+	}
+	return d
+}
+
 // asText reports whether a packet travels in a text message.
-func asText(p *transports.Packet, b64 bool) bool { return !p.Binary || b64 }
+func asText(p *transports.Packet, d dialect) bool {
+	return !p.Binary || d == revision4Base64 || d == revision3Base64
+}
 
 // payloadLen is the length of what appendPayload appends.
-func payloadLen(p *transports.Packet, b64 bool) int {
+func payloadLen(p *transports.Packet, d dialect) int {
 	switch {
-	case !p.Binary:
+	case !p.Binary, d == revision3:
 		return 1 + len(p.Data)
-	case b64:
+	case d == revision4Base64:
 		return 1 + base64.StdEncoding.EncodedLen(len(p.Data))
+	case d == revision3Base64:
+		return 2 + base64.StdEncoding.EncodedLen(len(p.Data))
 	default:
 		return len(p.Data)
 	}
 }
 
 // appendPayload appends the content of the message that carries a packet: the
-// type digit and the data; bytes as they are, or, for a client that cannot
-// take them, 'b' and base64.
-func appendPayload(dst []byte, p *transports.Packet, b64 bool) []byte {
+// type digit and the data; bytes as they are, in revision 3 behind the type as
+// a number, or, for a client that cannot take them, 'b', in revision 3 the type
+// digit, and base64.
+func appendPayload(dst []byte, p *transports.Packet, d dialect) []byte {
 	switch {
 	case !p.Binary:
 		return p.AppendText(dst)
-	case b64:
+	case d == revision4Base64:
 		return base64.StdEncoding.AppendEncode(append(dst, 'b'), p.Data)
+	case d == revision3:
+		return append(append(dst, byte(p.Type)), p.Data...)
+	case d == revision3Base64:
+		return base64.StdEncoding.AppendEncode(append(dst, 'b', p.Type.Digit()), p.Data)
 	default:
 		return append(dst, p.Data...)
 	}
 }
 
 // appendFrame appends the frame of a packet.
-func appendFrame(dst []byte, p *transports.Packet, b64 bool) []byte {
+func appendFrame(dst []byte, p *transports.Packet, d dialect) []byte {
 	first := binaryFrame
-	if asText(p, b64) {
+	if asText(p, d) {
 		first = textFrame
 	}
-	return appendPayload(appendHeader(dst, first, payloadLen(p, b64)), p, b64)
+	return appendPayload(appendHeader(dst, first, payloadLen(p, d)), p, d)
 }
 
 type (
 	// plainForm is the key of a shared packet's frame.
-	plainForm struct{ b64 bool }
+	plainForm dialect
 
 	// deflatedForm is the key of a shared packet's compressed frame.
 	deflatedForm struct {
 		transport *transport
-		b64       bool
+		dialect   dialect
 	}
 )
 
-var plainForms = [2]any{plainForm{false}, plainForm{true}}
+// plainForms are made once, since each use of another value as a key would
+// allocate.
+var plainForms = func() (forms [dialects]any) {
+	for d := range forms {
+		forms[d] = plainForm(d)
+	}
+	return forms
+}()
 
 // sharedFrame returns the frame of a packet that has p.Shared, which is built
 // once.
-func sharedFrame(p *transports.Packet, b64 bool) []byte {
-	frame := p.Shared.Form(plainForms[index(b64)], func() any {
-		return appendFrame(make([]byte, 0, maxHeader+payloadLen(p, b64)), p, b64)
+func sharedFrame(p *transports.Packet, d dialect) []byte {
+	frame := p.Shared.Form(plainForms[d], func() any {
+		return appendFrame(make([]byte, 0, maxHeader+payloadLen(p, d)), p, d)
 	})
 	return frame.([]byte) //nolint:forcetypeassert // nothing else is kept under our key
 }
 
-func index(b bool) int {
-	if b {
-		return 1
+// decodeRevision3 reads a binary message, or what follows the 'b' of a text
+// message, of revision 3. ok is false for what the reference ignores: a type
+// that is none.
+func decodeRevision3(data []byte, text bool) (p transports.Packet, ok bool, err error) {
+	if len(data) == 0 {
+		return p, false, transports.Malformed("empty packet", 0)
 	}
-	return 0
+	p = transports.Packet{Type: transports.Type(data[0]), Data: data[1:]}
+	if text {
+		p.Type = transports.Type(data[0] - '0')
+		p.Data, err = decodeBase64(data[1:])
+	}
+	p.Binary = p.Type == transports.Message
+	return p, p.Type <= transports.Noop, err
 }
 
 // decodeBase64 reads the base64 that follows the 'b' of a text message. Both

@@ -16,7 +16,7 @@ func TestIdentity(t *testing.T) {
 	if got := transport.Name(); got != "websocket" {
 		t.Errorf("name %q", got)
 	}
-	if got, want := transport.Features(), (transports.Features{UpgradeTarget: true, HTTPUpgrade: true}); got != want {
+	if got, want := transport.Features(), (transports.Features{UpgradeTarget: true, HTTPUpgrade: true, Revision3: true}); got != want {
 		t.Errorf("features %+v, want %+v", got, want)
 	}
 }

@@ -203,6 +203,7 @@ type setup struct {
 	session *session
 	request func(*request)
 	max     int64
+	rev     int
 	dial    func(testing.TB) (server, client net.Conn)
 }
 
@@ -236,6 +237,7 @@ func open(t testing.TB, s setup) link {
 		s.request(r)
 	}
 	adm := s.session.admission()
+	adm.Revision = s.rev
 	if s.max != 0 {
 		adm.MaxPayload = s.max
 	}

@@ -121,27 +121,42 @@ func (events) OnMessage(socket *gws.Conn, message *gws.Message) {
 
 // receive passes on the packet in a message. data is gws's.
 func (c *conn) receive(text bool, data []byte) {
-	packet := transports.Packet{Type: transports.Message, Binary: true, Data: data}
-	if text {
-		var err error
-		if len(data) > 0 && data[0] == 'b' {
-			packet.Data, err = decodeBase64(data[1:])
-		} else {
-			packet, err = transports.ParseText(data)
-		}
-		if err != nil {
-			c.shut(codeNone, err)
-			return
-		}
-	}
-	if packet.Type == transports.Close {
+	packet, ok, err := c.decode(text, data)
+	switch {
+	case err != nil:
+		c.shut(codeNone, err)
+		return
+	case !ok:
+		return
+	case packet.Type == transports.Close:
 		// Not something that clients say on a WebSocket, but its meaning is
 		// plain.
 		c.shut(codeNone, &transports.CloseError{Reason: transports.TransportClose})
 		return
 	}
-	err := guard(func() { c.deaf = c.sink.Receive(packet) != nil })
+	err = guard(func() { c.deaf = c.sink.Receive(packet) != nil })
 	if err != nil {
 		c.shut(codeInternal, transportError(err))
 	}
+}
+
+// decode reads the packet in a message. ok is false if there is none to be
+// passed on.
+func (c *conn) decode(text bool, data []byte) (packet transports.Packet, ok bool, err error) {
+	old := c.dialect >= revision3
+	base64 := text && len(data) > 0 && data[0] == 'b'
+	switch {
+	case base64 && old:
+		return decodeRevision3(data[1:], true)
+	case base64:
+		packet = transports.Packet{Type: transports.Message, Binary: true}
+		packet.Data, err = decodeBase64(data[1:])
+	case text:
+		packet, err = transports.ParseText(data)
+	case old:
+		return decodeRevision3(data, false)
+	default:
+		packet = transports.Packet{Type: transports.Message, Binary: true, Data: data}
+	}
+	return packet, err == nil, err
 }

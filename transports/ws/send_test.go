@@ -87,14 +87,14 @@ func TestSharedFrame(t *testing.T) {
 	p.Shared = new(transports.Shared)
 	links := []link{connect(t, setup{}), connect(t, setup{}), connect(t, setup{})}
 	links[0].send(t, p)
-	first := sharedFrame(&p, false)
+	first := sharedFrame(&p, revision4)
 	for _, l := range links[1:] {
 		l.send(t, p)
 	}
 	for _, l := range links {
 		l.want(t, textFrame, "4to all")
 	}
-	if again := sharedFrame(&p, false); &again[0] != &first[0] {
+	if again := sharedFrame(&p, revision4); &again[0] != &first[0] {
 		t.Error("framed anew")
 	}
 	p.Data[0] = 'X' // proves that what is sent now was made before

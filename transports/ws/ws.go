@@ -90,9 +90,9 @@ type transport struct {
 	options Options
 
 	// deflatedForms are the keys under which a packet keeps its compressed
-	// frame: without and with b64. They name the transport because another
+	// frame, by dialect. They name the transport because another
 	// one may compress differently.
-	deflatedForms [2]any
+	deflatedForms [dialects]any
 
 	upgraders sync.Map // int, the message size limit -> *gws.Upgrader
 }
@@ -121,7 +121,9 @@ func New(options Options) transports.HTTPTransport {
 		options.Compression.Level = flate.BestSpeed
 	}
 	t := &transport{options: options}
-	t.deflatedForms = [2]any{deflatedForm{t, false}, deflatedForm{t, true}}
+	for d := range t.deflatedForms {
+		t.deflatedForms[d] = deflatedForm{t, dialect(d)} //nolint:gosec // there are few
+	}
 	return t
 }
 
@@ -130,7 +132,7 @@ func (t *transport) Name() string { return "websocket" }
 
 // Features implements transports.Transport.
 func (t *transport) Features() transports.Features {
-	return transports.Features{UpgradeTarget: true, HTTPUpgrade: true}
+	return transports.Features{UpgradeTarget: true, HTTPUpgrade: true, Revision3: true}
 }
 
 // Accept implements transports.HTTPTransport. A request that is not an
@@ -155,7 +157,7 @@ func (t *transport) Accept(ex transports.Exchange, adm transports.Admission) {
 		transport: t,
 		request:   h.request(),
 		fields:    t.responseFields(h, ex.ResponseHeaders()),
-		b64:       ex.Query().Get("b64") != "",
+		dialect:   dialectOf(adm.Revision, ex.Query().Get("b64") != ""),
 		adm:       adm,
 	}
 	if t.options.Compression.Enabled {
@@ -174,7 +176,7 @@ type upgrade struct {
 	transport *transport
 	request   *http.Request // what gws is told of the request
 	fields    []byte        // further lines for the head of the 101
-	b64       bool
+	dialect   dialect
 	deflate   deflate
 	adm       transports.Admission
 }
@@ -200,7 +202,7 @@ func (u *upgrade) serve(netConn net.Conn, early []byte) {
 	}
 	c.gather.insertFields(u.fields)
 	c.socket = socket
-	c.b64 = u.b64
+	c.dialect = u.dialect
 	if u.deflate.enabled {
 		c.threshold = u.transport.options.Compression.Threshold
 		c.takeover = u.deflate.serverTakeover
