@@ -134,7 +134,7 @@ func (d *door) postOld(session, packet string) {
 // An old client that middleware refuses is not connected to the main namespace,
 // and its session ends if it does not connect to another.
 func TestOldClientRefused(t *testing.T) {
-	eachDoor(t, core.Options{AllowEIO3: true}, func(t *testing.T, d *door) {
+	eachDoor(t, core.Options{AllowEIO3: true}, func(_ *testing.T, d *door) {
 		d.Of("/").Use(func(core.Handler) core.Handler {
 			return func(context.Context, *core.Request) error { return core.Errorf("no", "not authorized") }
 		})

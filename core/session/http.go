@@ -134,7 +134,7 @@ func (m *Manager) serveHandshake(ex transports.Exchange, t transports.HTTPTransp
 		}
 	}
 	revision := revisionOf(h.Query.Get("EIO"))
-	if revision != transports.Revision4 && !(m.options.AllowEIO3 && t.Features().Revision3) {
+	if old := revision != transports.Revision4; old && (!m.options.AllowEIO3 || !t.Features().Revision3) {
 		reject(CodeUnsupportedVersion, "", nil)
 		return
 	}

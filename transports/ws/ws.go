@@ -122,7 +122,7 @@ func New(options Options) transports.HTTPTransport {
 	}
 	t := &transport{options: options}
 	for d := range t.deflatedForms {
-		t.deflatedForms[d] = deflatedForm{t, dialect(d)} //nolint:gosec // there are few
+		t.deflatedForms[d] = deflatedForm{t, dialect(d)}
 	}
 	return t
 }
