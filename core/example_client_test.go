@@ -122,11 +122,13 @@ func (v *visitor) event(id string, payload []byte) string {
 		check(json.Unmarshal(args[len(args)-1], &v.offset))
 		args = args[:len(args)-1]
 	}
-	words := []string{strings.Trim(string(args[0]), `"`)}
+	var text strings.Builder
+	text.WriteString(strings.Trim(string(args[0]), `"`))
 	for _, arg := range args[1:] {
-		words = append(words, string(arg))
+		text.WriteByte(' ')
+		text.Write(arg)
 	}
-	return strings.Join(words, " ")
+	return text.String()
 }
 
 // answer answers the last event that next has returned.
@@ -171,7 +173,8 @@ func get(url string, fields ...string) (status int, body string) {
 	for i := 0; i+1 < len(fields); i += 2 {
 		r.Header.Set(fields[i], fields[i+1])
 	}
-	response := must(client.Do(r))
+	response, err := client.Do(r)
+	check(err)
 	defer func() { check(response.Body.Close()) }()
 	return response.StatusCode, string(must(io.ReadAll(response.Body)))
 }

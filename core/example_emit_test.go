@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/upshift-go/upshift/core"
@@ -263,7 +264,7 @@ func ExampleTarget_CallAll() {
 			case err != nil:
 				answers[r.SocketID] = err.Error()
 			default:
-				answers[r.SocketID] = fmt.Sprint(r.Value)
+				answers[r.SocketID] = strconv.FormatBool(r.Value)
 			}
 		}
 		fmt.Println("Ann:", answers[ann.sid])
