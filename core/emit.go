@@ -20,26 +20,34 @@ import (
 //
 // args are encoded by the server's codec; []byte anywhere in them arrives as
 // binary. They are not kept after Emit returns.
-func (t Target) Emit(_ context.Context, event string, args ...any) error {
+func (t Target) Emit(ctx context.Context, event string, args ...any) error {
 	if t.family == nil {
-		return t.emit(t.namespace, event, args)
+		return t.emit(ctx, t.namespace, event, args)
 	}
 	var failed error
 	for _, n := range t.family.Namespaces() {
-		if err := t.emit(n, event, args); err != nil {
+		if err := t.emit(ctx, n, event, args); err != nil {
 			failed = err
 		}
 	}
 	return failed
 }
 
-// emit sends an event to those of the target who are in n.
-func (t *Target) emit(n *Namespace, event string, args []any) error {
+// emit sends an event to those of the target who are in n, on all servers.
+func (t *Target) emit(ctx context.Context, n *Namespace, event string, args []any) error {
 	if t.self != nil && len(t.in) == 0 && len(t.except) == 0 {
 		return t.self.emit(t, event, args)
 	}
+	if n.server.options.Adapter != nil {
+		return errors.Join(t.publish(ctx, n, event, args), t.emitHere(n, event, args))
+	}
+	return t.emitHere(n, event, args)
+}
+
+// emitHere sends an event to those of the target who are in n, on this server.
+func (t *Target) emitHere(n *Namespace, event string, args []any) error {
 	t.scope(n, event)
-	if n.recovery != nil && !t.delivery.Volatile {
+	if n.recovery != nil {
 		return n.recovery.broadcast(t, event, args)
 	}
 	packets, err := n.server.encode(codec.Packet{Type: codec.Event, Namespace: n.name, Event: event, Args: args})
@@ -114,7 +122,7 @@ func (s *Socket) emit(t *Target, event string, args []any) error {
 	if len(n.load().onOutgoing) > 0 {
 		n.tellOutgoing([]*Socket{s}, event, args)
 	}
-	if n.recovery != nil && !t.delivery.Volatile && s.hasConnected() {
+	if n.recovery != nil && s.hasConnected() {
 		return n.recovery.send(s, t, event, args)
 	}
 	err := s.deliver(t.delivery, t.noCompress, codec.Packet{Type: codec.Event, Namespace: n.name, Event: event, Args: args})

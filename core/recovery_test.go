@@ -201,6 +201,32 @@ func TestRecoveryAgain(t *testing.T) {
 	})
 }
 
+// A volatile event is not replayed, and does not make the client lose its place.
+func TestRecoveryAndVolatileEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := recovering(t, core.Recovery{})
+		ns := r.Of("/")
+		var back comeback
+		c := r.dial()
+		c.joinWith(&back)
+		s := socketOf(t, ns)
+		emit(t, s.Self().Volatile(), "before any other")
+		emit(t, ns, "first")
+		emit(t, s.Self().Volatile(), "volatile", "text")
+		emit(t, ns.To().Volatile(), "volatile", "for all")
+		wantEvents(t, "live", c.events(&back, 4),
+			`2["before any other"]`, `2["first"]`, `2["volatile","text"]`, `2["volatile","for all"]`)
+		c.pipe.Cut()
+		synctest.Wait()
+		emit(t, ns, "second")
+		emit(t, ns.To().Volatile(), "volatile", "lost")
+		if err := s.Self().Volatile().Emit(t.Context(), "volatile"); !errors.Is(err, core.ErrDisconnected) {
+			t.Errorf("volatile event for a client that has gone: %v", err)
+		}
+		wantEvents(t, "missed", r.dial().joinWith(&back), `2["second"]`)
+	})
+}
+
 // One state is restored once.
 func TestRecoveryOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -258,6 +284,7 @@ func TestRecoveryBeforeTheLossIsNoticed(t *testing.T) {
 		dead.joinWith(&back)
 		dead.pipe.Stall(true) // a dead network
 		dead.send(`2["slow","x"]`)
+		synctest.Wait()
 		emit(t, ns, "lost on the way")
 		c := r.dial()
 		c.send(`0{"pid":"` + back.pid + `"}`)
