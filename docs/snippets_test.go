@@ -107,8 +107,9 @@ var block = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")
 
 // blocks returns the Go blocks of a page.
 func blocks(page string) []string {
-	var found []string
-	for _, m := range block.FindAllStringSubmatch(page, -1) {
+	matches := block.FindAllStringSubmatch(page, -1)
+	found := make([]string, 0, len(matches))
+	for _, m := range matches {
 		found = append(found, m[1])
 	}
 	return found
@@ -171,11 +172,10 @@ import (
 
 func newChecker(t *testing.T) *checker {
 	t.Helper()
-	args := []string{"list", "-export", "-deps", "-f", "{{.ImportPath}}\t{{.Export}}", "fmt"}
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-export", "-deps", "-f", "{{.ImportPath}}\t{{.Export}}", "fmt")
 	for _, m := range regexp.MustCompile(`"(.*)"`).FindAllStringSubmatch(imports, -1) {
-		args = append(args, m[1])
+		cmd.Args = append(cmd.Args, m[1])
 	}
-	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
