@@ -7,6 +7,7 @@ require (
 	github.com/lxzan/gws v1.8.9
 	github.com/valyala/fasthttp v1.77.0
 	go.uber.org/goleak v1.3.0
+	golang.org/x/time v0.16.0
 )
 
 require (
