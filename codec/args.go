@@ -69,6 +69,9 @@ func (r Raw) MarshalJSON() ([]byte, error) {
 		return bytes.Clone(r.data), nil
 	case *jsonBinary:
 		return u.marshal(r.data)
+	case packedValues:
+		b := binder{data: r.data}
+		return b.appendJSON(nil), nil
 	}
 	var v any
 	if err := r.Bind(&v); err != nil {

@@ -35,9 +35,7 @@ func (b *jsonBinary) Unmarshal(data []byte, dst any) error {
 			return nil
 		}
 	}
-	text, _ := replaceMarks(nil, data, marks, func(dst []byte, i int) ([]byte, error) {
-		return receiveTokens.appendJSON(dst, i), nil
-	})
+	text := tokensFor(data, marks)
 	// After an error too dst may hold values, and they must not be tokens.
 	err := json.Unmarshal(text, dst)
 	if v := reflect.ValueOf(dst); v.Kind() == reflect.Pointer && !v.IsNil() {
@@ -46,6 +44,14 @@ func (b *jsonBinary) Unmarshal(data []byte, dst any) error {
 		}
 	}
 	return err
+}
+
+// tokensFor returns data with tokens in place of the placeholders.
+func tokensFor(data []byte, marks []mark) []byte {
+	text, _ := replaceMarks(nil, data, marks, func(dst []byte, i int) ([]byte, error) {
+		return receiveTokens.appendJSON(dst, i), nil
+	})
+	return text
 }
 
 // Size is the length of all attachments.
