@@ -133,7 +133,7 @@ func keyText(key reflect.Value) (string, error) {
 	if key.Kind() == reflect.String {
 		return key.String(), nil
 	}
-	if m, ok := key.Interface().(encoding.TextMarshaler); ok {
+	if m, ok := reflect.TypeAssert[encoding.TextMarshaler](key); ok {
 		if key.Kind() == reflect.Pointer && key.IsNil() {
 			return "", nil
 		}
@@ -205,11 +205,11 @@ func isZero(v reflect.Value) bool {
 	if v.Kind() == reflect.Pointer && v.IsNil() || !v.CanInterface() {
 		return v.IsZero()
 	}
-	if z, ok := v.Interface().(zeroer); ok {
+	if z, ok := reflect.TypeAssert[zeroer](v); ok {
 		return z.IsZero()
 	}
 	if v.CanAddr() {
-		if z, ok := v.Addr().Interface().(zeroer); ok {
+		if z, ok := reflect.TypeAssert[zeroer](v.Addr()); ok {
 			return z.IsZero()
 		}
 	}

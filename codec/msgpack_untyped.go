@@ -6,6 +6,47 @@ import (
 	"strconv"
 )
 
+// any returns the next value as the type that MsgPack says.
+func (b *binder) any(h packHead) any {
+	b.at = h.end
+	switch h.kind {
+	case packBool:
+		return h.bits == 1
+	case packUint:
+		if h.bits > math.MaxInt64 {
+			return h.bits
+		}
+		return int64(h.bits)
+	case packInt:
+		return int64(h.bits) //nolint:gosec // that is how it is kept
+	case packFloat:
+		return h.float()
+	case packStr:
+		return string(b.body(h))
+	case packBin:
+		return append([]byte{}, b.body(h)...)
+	case packTime:
+		return packedTime(h)
+	case packExt:
+		return b.ext(h)
+	case packArray:
+		list := make([]any, h.n)
+		for i := range list {
+			list[i] = b.any(b.peek())
+		}
+		return list
+	case packMap:
+		object := make(map[string]any, h.n)
+		for range h.n {
+			name := string(b.name())
+			object[name] = b.any(b.peek())
+		}
+		return object
+	default:
+		return nil
+	}
+}
+
 // appendJSON appends the next value as JSON text, as JSON.stringify would write
 // it: for logs, and for types that read themselves from JSON. Binary values are
 // base64, which encoding/json takes for byte slices.
