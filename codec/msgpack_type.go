@@ -4,6 +4,7 @@ import (
 	"encoding"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -201,8 +202,8 @@ func memberOf(f reflect.StructField, index []int) (*member, reflect.Type) {
 	return m, nil
 }
 
-// dominant leaves of the members with one name the one that counts. Those that
-// are less deep come first.
+// dominant leaves of the members with one name the one that counts, in the order
+// of the fields. In all those that are less deep come first.
 func dominant(all []member) []member {
 	type rank struct {
 		i     int // index of the best so far
@@ -224,6 +225,7 @@ func dominant(all []member) []member {
 			kept = append(kept, m)
 		}
 	}
+	slices.SortFunc(kept, func(a, b member) int { return slices.Compare(a.index, b.index) })
 	return kept
 }
 
