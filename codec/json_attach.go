@@ -63,9 +63,9 @@ func (b *jsonBinary) Size() int {
 	return size
 }
 
-// marshal returns data with base64 in place of the attachments.
-func (b *jsonBinary) marshal(data []byte) ([]byte, error) {
-	return replaceMarks(nil, data, findMarks(data), func(dst []byte, i int) ([]byte, error) {
+// AppendJSON appends data with base64 in place of the attachments.
+func (b *jsonBinary) AppendJSON(dst, data []byte) ([]byte, error) {
+	return replaceMarks(dst, data, findMarks(data), func(dst []byte, i int) ([]byte, error) {
 		dst = append(dst, '"')
 		return append(base64.StdEncoding.AppendEncode(dst, b.attachments[i]), '"'), nil
 	})

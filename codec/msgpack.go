@@ -138,5 +138,11 @@ func (packedValues) Unmarshal(data []byte, dst any) error {
 	return b.bind(dst)
 }
 
+// AppendJSON appends data as JSON.
+func (packedValues) AppendJSON(dst, data []byte) ([]byte, error) {
+	b := binder{data: data}
+	return b.appendJSON(dst), nil
+}
+
 // packRaw returns the value that data is, which it copies.
 func packRaw(data []byte) Raw { return Raw{data: bytes.Clone(data), values: packedValues{}} }
