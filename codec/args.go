@@ -48,8 +48,8 @@ func (r Raw) Bytes() []byte { return r.data }
 // codec (for JSON, those of encoding/json). If the value is absent, dst is
 // left as it is.
 //
-// Byte slices that come from attachments share the memory of the Raw; who
-// changes one changes it for whoever else binds the same packet.
+// Byte slices that come from attachments of the JSON codec share the memory of
+// the Raw; who changes one changes it for whoever else binds the same packet.
 func (r Raw) Bind(dst any) error {
 	if r.values == nil {
 		return nil

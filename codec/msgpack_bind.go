@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"strconv"
 
 	"github.com/vmihailenco/msgpack/v5"
 )
@@ -172,11 +173,6 @@ func (b *binder) special(v reflect.Value, h packHead) (done bool, err error) {
 	return false, nil
 }
 
-// misfit is the error of a value that v cannot hold.
-func misfit(h packHead, v reflect.Value) error {
-	return fmt.Errorf("%s does not fit into %s", h.kind, v.Type())
-}
-
 // array decodes an array.
 func (b *binder) array(v reflect.Value, h packHead) error {
 	switch v.Kind() {
@@ -204,7 +200,7 @@ func (b *binder) array(v reflect.Value, h packHead) error {
 			v.SetLen(i + 1)
 		}
 		if err := b.value(v.Index(i)); err != nil {
-			return fmt.Errorf("element %d: %w", i, err)
+			return within("element "+strconv.Itoa(i), err)
 		}
 	}
 	return nil
@@ -235,7 +231,7 @@ func (b *binder) object(v reflect.Value, h packHead) error {
 			err = b.value(f)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", m.name, err)
+			return within(m.name, err)
 		}
 	}
 	return nil
@@ -282,7 +278,7 @@ func (b *binder) entries(v reflect.Value, h packHead) error {
 		}
 		value.SetZero()
 		if err := b.value(value); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return within("element "+excerpt(name), err)
 		}
 		v.SetMapIndex(key, value)
 	}

@@ -173,7 +173,7 @@ func TestMsgPackRefusesToBind(t *testing.T) {
 		"\xa5Ratio\xcb\x7f\xef\xff\xff\xff\xff\xff\xff": "Ratio", "\xa5Ratio\xa0": "Ratio",
 		"\xa2At\x05": "At", "\xa2At\xa1x": "At", "\xa2At\x80": "At", "\xa2At\xd4\x05x": "At",
 		"\xa4Data\x05": "Data", "\xa4Data\xa1-": "Data", "\xa4Data\x80": "Data", "\xa4List" + packedBytes: "List", "\xa4List\x92\x01\xa0": "List: element 1",
-		"\xa4Pair\x80": "Pair", "\xa6ByName\x90": "ByName", "\xa6ByName\x81\xa1k\x05": "ByName: k", "\xa5ByNum\x81\xa1k\xc3": "ByNum", "\xa6ByText\x81\xa1k\x01": "ByText",
+		"\xa4Pair\x80": "Pair", "\xa6ByName\x90": "ByName", "\xa6ByName\x81\xa1k\x05": "ByName: element \"k\"", "\xa5ByNum\x81\xa1k\xc3": "ByNum", "\xa6ByText\x81\xa1k\x01": "ByText",
 		"\xa5Inner\x90": "Inner", "\xa5Inner\x81\xa5Inner\x81\xa4Text\x80": "Inner: Inner: Text", "\xa4Addr\x05": "Addr", "\xa4Addr\xa1x": "Addr",
 		"\xa3Own\x80": "Own", "\xa5Coder\xa1x": "Coder", "\xa3Ext\x05": "Ext", "\xa6Quoted\xa1x": "Quoted", "\xa6Number\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00": "Number",
 		"\xa5Shown\xa1x": "Shown", "\xa5Shown\x80": "Shown", "\xa5Deep2\xa1x": "Deep2",
@@ -182,6 +182,18 @@ func TestMsgPackRefusesToBind(t *testing.T) {
 		err := unpackedArgs(t, "\x81"+in).Bind(&v)
 		if want := "argument 0: codec: " + where; err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: %v, want %s…", in, err, want)
+		}
+	}
+	// What a peer has written is not quoted at length, nor how deep it nests.
+	type tree []tree
+	long := "\xda\x40\x00" + strings.Repeat("x", 1<<14)
+	for in, dst := range map[string]any{
+		"\x81" + long + "\x80": &map[string]int{}, "\x81" + long + "\x01": &map[int]int{}, long: &time.Time{},
+		strings.Repeat("\x91", 500) + "\x05": &tree{},
+	} {
+		err := unpackedArgs(t, in).Bind(dst)
+		if err == nil || len(err.Error()) > 300 {
+			t.Errorf("%T: %.1000v", dst, err)
 		}
 	}
 	args := unpackedArgs(t, "\xa1x", packedBytes)

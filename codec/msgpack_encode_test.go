@@ -110,7 +110,7 @@ type (
 		*inner
 		Name    string         `json:"name"`
 		Hidden  int            `json:"-"`
-		Dash    int            `json:"-,"`
+		Dash    int            `json:"-,"` //nolint:staticcheck // the name is what is tested
 		Empty   map[string]int `json:"empty,omitempty"`
 		Zero    time.Time      `json:"zero,omitzero"`
 		Quoted  int64          `json:"quoted,string"`

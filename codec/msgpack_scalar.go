@@ -98,10 +98,11 @@ func (b *binder) time(v reflect.Value, h packHead) error {
 		return misfit(h, v)
 	}
 	t, err := time.Parse(time.RFC3339, string(b.body(h)))
-	if err == nil {
-		v.Set(reflect.ValueOf(t))
+	if err != nil {
+		return fmt.Errorf("%s is no time", excerpt(b.body(h)))
 	}
-	return err
+	v.Set(reflect.ValueOf(t))
+	return nil
 }
 
 func packedTime(h packHead) time.Time { return time.UnixMilli(int64(h.bits)).UTC() } //nolint:gosec // that is how it is kept
@@ -124,13 +125,15 @@ func keyOf(t reflect.Type, name []byte) (reflect.Value, error) {
 		key.SetString(string(name))
 		return key, nil
 	case key.CanInt():
-		n, err := strconv.ParseInt(string(name), 10, t.Bits())
-		key.SetInt(n)
-		return key, err
+		if n, err := strconv.ParseInt(string(name), 10, t.Bits()); err == nil {
+			key.SetInt(n)
+			return key, nil
+		}
 	case key.CanUint():
-		n, err := strconv.ParseUint(string(name), 10, t.Bits())
-		key.SetUint(n)
-		return key, err
+		if n, err := strconv.ParseUint(string(name), 10, t.Bits()); err == nil {
+			key.SetUint(n)
+			return key, nil
+		}
 	}
-	return key, fmt.Errorf("an object does not fit into a map with keys of type %s", t)
+	return key, fmt.Errorf("the name %s does not fit into a key of type %s", excerpt(name), t)
 }

@@ -36,7 +36,9 @@ func (b *binder) any(h packHead) any {
 		}
 		return list
 	case packMap:
-		object := make(map[string]any, h.n)
+		// The names may be all the same, so room for all is not made at once.
+		const first = 64
+		object := make(map[string]any, min(h.n, first))
 		for range h.n {
 			name := string(b.name())
 			object[name] = b.any(b.peek())

@@ -21,9 +21,9 @@ import (
 // A Limit is a part of the contract that a codec does without, and documents.
 type Limit int
 
-// UntypedBinary: a byte slice arrives as one where a byte slice is expected, but
-// in an any it arrives as something else, such as base64 text, because the wire
-// does not tell the one from the other.
+// UntypedBinary is what a codec lacks whose wire does not tell bytes from text: a
+// byte slice arrives as one where a byte slice is expected, but in an any it
+// arrives as something else, such as base64 text.
 const UntypedBinary Limit = 1
 
 // Run runs the suite as subtests of t, but for what the codec does without.

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"maps"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -43,7 +44,8 @@ func TestMsgPackValues(t *testing.T) {
 	values := []pair{
 		same(""), same("plain"), same("snow ☃ and 🙂"), same(strings.Repeat("x", 31)), same(strings.Repeat("x", 32)), same(strings.Repeat("x", 255)),
 		same(strings.Repeat("x", 256)), same(long),
-		same(true), same(false), same(nil), {undefined{}, nil},
+		same(true), same(false), same(nil),
+		{undefined{}, nil},
 		same(0.0), same(1.0), same(127.0), same(128.0), same(255.0), same(256.0), same(65535.0), same(65536.0), same(float64(1<<32 - 1)), same(float64(1 << 32)),
 		same(float64(1<<53 - 1)), same(-1.0), same(-32.0), same(-33.0), same(-128.0), same(-129.0), same(-32768.0), same(-32769.0), same(float64(-1 << 31)),
 		same(float64(-1<<31 - 1)), same(float64(-1 << 53)), same(1.5), same(-1e-9), same(1.7e-300),
@@ -53,7 +55,9 @@ func TestMsgPackValues(t *testing.T) {
 		{map[string]any{"gone": undefined{}, "list": []any{undefined{}}}, map[string]any{"gone": nil, "list": []any{nil}}},
 		same(make([]any, 20)), same(make([]any, 70_000)),
 	}
-	for n := range 18 { // the lengths that have fixed forms among them
+	const fixed = 18
+	values = slices.Grow(values, 2*fixed)
+	for n := range fixed { // the lengths that have fixed forms among them
 		values = append(values, pair{arrayBuffer(make([]byte, n)), make([]byte, n)}, same(make([]byte, n)))
 	}
 	eachRoute(t, func(t *testing.T, n *node, door string, way route) {
@@ -164,6 +168,13 @@ func TestMsgPackNamespaces(t *testing.T) {
 				t.Errorf("client %s received %v", c.name, got)
 			}
 		}
+		answered := make(chan any, 1)
+		go func() { answered <- a.call(t, "/chat", chatID, "ask", []byte("?")) }()
+		ask := chat.message(t, "ask")
+		n.wait(t, n.do(t, map[string]any{"op": "answer", "ack": ask.Ack, "args": packAll(ask.Args)}))
+		if d := diff(any([]byte("?")), <-answered); d != "" {
+			t.Errorf("answer (-sent +received):\n%s", d)
+		}
 		// Either side leaves one, the others stay.
 		a.disconnect(t, "/chat", chatID)
 		if got := chat.event(t, "disconnect").Reason; got != "io server disconnect" {
@@ -220,10 +231,17 @@ func TestMsgPackBytes(t *testing.T) {
 		0, 1, 127, 128, 255, 256, 65535, 65536, 1<<32 - 1, 1 << 32, 1<<53 - 1, -1, -32, -33, -128, -129, -32768, -32769, -1 << 31, -1<<31 - 1, -1 << 53,
 		// Integers beyond 64 bits the parser writes wrong, so they are not here.
 		1.0, 1.5, -0.25, math.SmallestNonzeroFloat64, -math.Pi, float32(0.5), float32(3),
-		time.UnixMilli(1e12), time.UnixMilli(-1), time.UnixMilli(0), []any{time.UnixMilli(1_700_000_000_123)},
-		[]any{}, []any{1, "two", nil}, make([]any, 15), make([]any, 16), make([]any, 65536), map[string]any{}, map[string]any{"k": []any{map[string]any{"l": 1}}},
+		time.UnixMilli(1e12), time.UnixMilli(-1), time.UnixMilli(0),
+		[]any{time.UnixMilli(1_700_000_000_123)},
+		[]any{},
+		[]any{1, "two", nil},
+		make([]any, 15), make([]any, 16), make([]any, 65536),
+		map[string]any{},
+		map[string]any{"k": []any{map[string]any{"l": 1}}},
 	}
-	for _, size := range []int{0, 1, 2, 4, 8, 16, 255, 256, 65536} {
+	sizes := []int{0, 1, 2, 4, 8, 16, 255, 256, 65536}
+	values = slices.Grow(values, len(sizes))
+	for _, size := range sizes {
 		values = append(values, make([]byte, size))
 	}
 	check := func(t *testing.T, p codec.Packet, members string) {
@@ -234,10 +252,12 @@ func TestMsgPackBytes(t *testing.T) {
 		}
 		// The members in the order in which a server sets them.
 		data := p.Data
-		if p.Type == codec.Event {
+		switch p.Type {
+		case codec.Event:
 			data = append([]any{p.Event}, p.Args...)
-		} else if p.Type == codec.Ack {
+		case codec.Ack:
 			data = p.Args
+		default:
 		}
 		of := map[string]any{"type": p.Type, "data": pack(data), "id": p.ID, "nsp": p.Namespace}
 		packet := []any{}

@@ -56,7 +56,7 @@ func (plain) Encode(dst []codec.Frame, p *codec.Packet) ([]codec.Frame, error) {
 	if out.Namespace == "" {
 		out.Namespace = "/"
 	}
-	var data any = p.Data
+	data := p.Data
 	if p.Type == codec.Event || p.Type == codec.Ack {
 		if p.HasID {
 			out.ID = &p.ID

@@ -22,16 +22,16 @@ func TestLine(t *testing.T) {
 		t.Fatalf("%+v, %v, want %s", frames, err, want)
 	}
 	for line, want := range map[string]error{
-		`0{"sid":"x"}`:                               codec.ErrInvalidPayload, // a client of the JSON codec
-		`{"nsp":"/"}`:                                codec.ErrUnknownType,
-		`{"type":7,"nsp":"/"}`:                       codec.ErrUnknownType,
-		`{"type":0}`:                                 codec.ErrInvalidNamespace,
-		`{"type":0,"nsp":"/","data":[]}`:             codec.ErrInvalidPayload,
-		`{"type":1,"nsp":"/","data":{}}`:             codec.ErrInvalidPayload,
-		`{"type":2,"nsp":"/","data":[]}`:             codec.ErrInvalidPayload,
-		`{"type":2,"nsp":"/","data":[null]}`:         codec.ErrInvalidPayload,
-		`{"type":2,"nsp":"/","data":["disconnect"]}`: codec.ErrInvalidPayload,
-		`{"type":4,"nsp":"/"}`:                       codec.ErrInvalidPayload,
+		`0{"sid":"x"}`:                                            codec.ErrInvalidPayload, // a client of the JSON codec
+		`{"nsp":"/"}`:                                             codec.ErrUnknownType,
+		`{"type":7,"nsp":"/"}`:                                    codec.ErrUnknownType,
+		`{"type":0}`:                                              codec.ErrInvalidNamespace,
+		`{"type":0,"nsp":"/","data":[]}`:                          codec.ErrInvalidPayload,
+		`{"type":1,"nsp":"/","data":{}}`:                          codec.ErrInvalidPayload,
+		`{"type":2,"nsp":"/","data":[]}`:                          codec.ErrInvalidPayload,
+		`{"type":2,"nsp":"/","data":[null]}`:                      codec.ErrInvalidPayload,
+		`{"type":2,"nsp":"/","data":["disconnect"]}`:              codec.ErrInvalidPayload,
+		`{"type":4,"nsp":"/"}`:                                    codec.ErrInvalidPayload,
 		`{"type":2,"nsp":"/","id":9007199254740992,"data":["x"]}`: codec.ErrInvalidID,
 	} {
 		_, _, err := New().NewDecoder().Decode(codec.Frame{Data: []byte(line)})
