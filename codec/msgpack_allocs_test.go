@@ -10,7 +10,7 @@ import (
 
 // Budgets, not measurements: a test that fails here has made the hot path
 // dearer.
-func TestMsgPackAllocs(t *testing.T) {
+func TestAllocsMsgPack(t *testing.T) {
 	c := codec.MsgPack(codec.MsgPackOptions{})
 	d := c.NewDecoder()
 	frames := make([]codec.Frame, 0, 4)

@@ -190,6 +190,7 @@ func TestMsgPackRefusesToBind(t *testing.T) {
 	for in, dst := range map[string]any{
 		"\x81" + long + "\x80": &map[string]int{}, "\x81" + long + "\x01": &map[int]int{}, long: &time.Time{},
 		strings.Repeat("\x91", 500) + "\x05": &tree{},
+		"\xff":                               new(uint64),
 	} {
 		err := unpackedArgs(t, in).Bind(dst)
 		if err == nil || len(err.Error()) > 300 {
