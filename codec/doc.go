@@ -18,5 +18,15 @@
 //
 // [JSON] is the default codec of Socket.IO, protocol revision 5. Byte slices
 // anywhere in the arguments of an event or ack travel as binary attachments.
-// Package codectest tests any codec against this contract.
+// [MsgPack] is the other that official clients know: one binary message for
+// each packet, in which bytes and times are values like others. Handlers see
+// little of the difference: both go by the json tags of structs, and what was
+// received with the one can be sent with the other.
+//
+// The two ends of a connection must use the same codec, and the wire does not
+// tell which. A client that uses another one is refused with its first packet,
+// by a [DecodeError] whose hint says so.
+//
+// Package codectest tests any codec against this contract;
+// examples/customcodec has one that was written elsewhere.
 package codec

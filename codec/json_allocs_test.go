@@ -10,7 +10,7 @@ import (
 
 // Budgets, not measurements: a test that fails here has made the hot path
 // dearer.
-func TestJSONAllocs(t *testing.T) {
+func TestAllocsJSON(t *testing.T) {
 	c := codec.JSON(codec.JSONOptions{})
 	d := c.NewDecoder()
 	frames := make([]codec.Frame, 0, 4)

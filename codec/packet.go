@@ -52,8 +52,8 @@ type Packet struct {
 	// all of its arguments.
 	Args []any
 	// Data is the payload of a CONNECT (an object, or nil for none) or a
-	// CONNECT_ERROR (an object or a string). Byte slices in it are left to
-	// the JSON library and do not become attachments.
+	// CONNECT_ERROR (an object or a string). With the JSON codec byte slices
+	// in it are left to the JSON library and do not become attachments.
 	Data any
 }
 

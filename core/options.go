@@ -38,8 +38,9 @@ type Options struct {
 	// the client chooses. Default: polling and WebSocket with their
 	// defaults.
 	Transports []transports.Transport
-	// Codec of the server. Clients must use the same. Default: JSON, which
-	// is what official clients use unless told otherwise.
+	// Codec of the server. Clients must use the same; others are closed with
+	// their first packet. Default: JSON, which is what official clients use
+	// unless told otherwise.
 	Codec codec.Codec
 
 	// PingInterval is the time between a client's pong and the next ping.
