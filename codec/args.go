@@ -10,7 +10,10 @@ import (
 // Args and Raws it makes. It is safe for concurrent use.
 //
 // An Unmarshaler that holds data of its packet has a method Size() int which
-// says how many bytes; Args.Size counts them.
+// says how many bytes; Args.Size counts them. One that can write values as JSON
+// has a method AppendJSON(dst, data []byte) ([]byte, error), which appends that
+// of one encoded value; Raw.MarshalJSON uses it. Without it values go through an
+// any, which may cost large numbers their last digits.
 type Unmarshaler interface {
 	// Unmarshal decodes data, one encoded value, into dst, which is a
 	// non-nil pointer. It must not modify or keep data.
@@ -62,13 +65,13 @@ func (r Raw) Bind(dst any) error {
 // and the like: binary values become base64, as everywhere in encoding/json.
 // Codecs pass a Raw on without it.
 func (r Raw) MarshalJSON() ([]byte, error) {
-	switch u := r.values.(type) {
-	case nil:
+	if r.values == nil {
 		return []byte("null"), nil
-	case jsonText:
-		return bytes.Clone(r.data), nil
-	case *jsonBinary:
-		return u.marshal(r.data)
+	}
+	if u, ok := r.values.(interface {
+		AppendJSON(dst, data []byte) ([]byte, error)
+	}); ok {
+		return u.AppendJSON(nil, r.data)
 	}
 	var v any
 	if err := r.Bind(&v); err != nil {

@@ -24,9 +24,10 @@ var (
 	ErrAttachmentIndex = errors.New("illegal attachments")
 	// ErrTooManyAttachments: the packet has more attachments than allowed.
 	ErrTooManyAttachments = errors.New("too many attachments")
-	// ErrUnexpectedText: text came where an attachment was due.
+	// ErrUnexpectedText: text came where bytes were due: an attachment, or
+	// any packet of a codec that is binary.
 	ErrUnexpectedText = errors.New("got plaintext data when reconstructing a packet")
-	// ErrUnexpectedBinary: an attachment came where none was due.
+	// ErrUnexpectedBinary: bytes came where no attachment was due.
 	ErrUnexpectedBinary = errors.New("got binary data when not reconstructing a packet")
 	// ErrPendingTooLarge: a packet and its attachments exceed the limit.
 	ErrPendingTooLarge = errors.New("packet with attachments too large")
@@ -49,14 +50,22 @@ type DecodeError struct {
 	// Reason is what the reference implementation tells applications in this
 	// case. It is safe to show.
 	Reason string
+	// Hint is what is probably behind it, for who reads the log. It is empty
+	// if there is nothing to add.
+	Hint string
 	// Offset is the byte of the frame at which the decoder gave up.
 	Offset int
 	// Err is the sentinel.
 	Err error
 }
 
-// Error returns the reason.
-func (e *DecodeError) Error() string { return e.Reason }
+// Error returns the reason, and the hint behind a colon.
+func (e *DecodeError) Error() string {
+	if e.Hint == "" {
+		return e.Reason
+	}
+	return e.Reason + ": " + e.Hint
+}
 
 // Unwrap returns the sentinel.
 func (e *DecodeError) Unwrap() error { return e.Err }

@@ -148,6 +148,9 @@ func (jsonText) Unmarshal(data []byte, dst any) error {
 	return json.Unmarshal(data, dst)
 }
 
+// AppendJSON appends data, which is JSON.
+func (jsonText) AppendJSON(dst, data []byte) ([]byte, error) { return append(dst, data...), nil }
+
 // isPlain reports whether what stands between the quotes of a JSON string is
 // what the string says.
 func isPlain(text []byte) bool { return plainPrefix(text) == len(text) && utf8.Valid(text) }

@@ -35,9 +35,7 @@ func (b *jsonBinary) Unmarshal(data []byte, dst any) error {
 			return nil
 		}
 	}
-	text, _ := replaceMarks(nil, data, marks, func(dst []byte, i int) ([]byte, error) {
-		return receiveTokens.appendJSON(dst, i), nil
-	})
+	text := tokensFor(data, marks)
 	// After an error too dst may hold values, and they must not be tokens.
 	err := json.Unmarshal(text, dst)
 	if v := reflect.ValueOf(dst); v.Kind() == reflect.Pointer && !v.IsNil() {
@@ -46,6 +44,14 @@ func (b *jsonBinary) Unmarshal(data []byte, dst any) error {
 		}
 	}
 	return err
+}
+
+// tokensFor returns data with tokens in place of the placeholders.
+func tokensFor(data []byte, marks []mark) []byte {
+	text, _ := replaceMarks(nil, data, marks, func(dst []byte, i int) ([]byte, error) {
+		return receiveTokens.appendJSON(dst, i), nil
+	})
+	return text
 }
 
 // Size is the length of all attachments.
@@ -57,9 +63,9 @@ func (b *jsonBinary) Size() int {
 	return size
 }
 
-// marshal returns data with base64 in place of the attachments.
-func (b *jsonBinary) marshal(data []byte) ([]byte, error) {
-	return replaceMarks(nil, data, findMarks(data), func(dst []byte, i int) ([]byte, error) {
+// AppendJSON appends data with base64 in place of the attachments.
+func (b *jsonBinary) AppendJSON(dst, data []byte) ([]byte, error) {
+	return replaceMarks(dst, data, findMarks(data), func(dst []byte, i int) ([]byte, error) {
 		dst = append(dst, '"')
 		return append(base64.StdEncoding.AppendEncode(dst, b.attachments[i]), '"'), nil
 	})

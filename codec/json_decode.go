@@ -54,7 +54,9 @@ func (d *jsonDecoder) Decode(f Frame) (Received, bool, error) {
 func (d *jsonDecoder) attachment(data []byte) (Received, bool, error) {
 	p := d.pending
 	if p == nil {
-		return Received{}, false, NewDecodeError(ErrUnexpectedBinary, 0)
+		err := NewDecodeError(ErrUnexpectedBinary, 0)
+		err.Hint = "the client may use another codec"
+		return Received{}, false, err
 	}
 	p.bytes += int64(len(data))
 	if p.bytes > d.limits.MaxPendingBytes {

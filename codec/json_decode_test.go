@@ -283,9 +283,16 @@ func TestJSONWrongTurn(t *testing.T) {
 		"got plaintext data when reconstructing a packet":  {header, header},
 		"got binary data when not reconstructing a packet": {header, binary("x"), binary("y")},
 	} {
-		if _, err := feed(codec.JSONOptions{}, frames...); err == nil || err.Error() != want {
+		_, err := feed(codec.JSONOptions{}, frames...)
+		if e, ok := errors.AsType[*codec.DecodeError](err); !ok || e.Reason != want {
 			t.Errorf("error %v, want %s", err, want)
 		}
+	}
+	// A client of another codec sends bytes first thing, and the log says so.
+	_, err := feed(codec.JSONOptions{}, binary("\x83"))
+	want := "got binary data when not reconstructing a packet: the client may use another codec"
+	if err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
 	}
 }
 

@@ -6,19 +6,29 @@
 //	}
 //
 // The suite knows nothing of the wire. It asks that structs are encoded by
-// their json tags, and that a codec carries ten byte slices in a packet.
+// their json tags, and that a codec carries ten byte slices in a packet. A codec
+// that does without a part of the contract says so with a Limit.
 package codectest
 
 import (
 	"bytes"
+	"slices"
 	"testing"
 
 	"github.com/upshift-go/upshift/codec"
 )
 
-// Run runs the suite as subtests of t. newCodec is called at least once for
-// each of them.
-func Run(t *testing.T, newCodec func() codec.Codec) {
+// A Limit is a part of the contract that a codec does without, and documents.
+type Limit int
+
+// UntypedBinary: a byte slice arrives as one where a byte slice is expected, but
+// in an any it arrives as something else, such as base64 text, because the wire
+// does not tell the one from the other.
+const UntypedBinary Limit = 1
+
+// Run runs the suite as subtests of t, but for what the codec does without.
+// newCodec is called at least once for each of them.
+func Run(t *testing.T, newCodec func() codec.Codec, without ...Limit) {
 	t.Helper()
 	for _, s := range []struct {
 		name string
@@ -45,8 +55,20 @@ func Run(t *testing.T, newCodec func() codec.Codec) {
 		{"Damaged", testDamaged},
 		{"Junk", testJunk},
 	} {
-		t.Run(s.name, func(t *testing.T) { s.test(t, newCodec()) })
+		t.Run(s.name, func(t *testing.T) { s.test(t, subject{newCodec(), without}) })
 	}
+}
+
+// A subject is the codec that is tested.
+type subject struct {
+	codec.Codec
+	without []Limit
+}
+
+// lacks reports whether a subject does without a part of the contract.
+func lacks(c codec.Codec, l Limit) bool {
+	s, ok := c.(subject)
+	return ok && slices.Contains(s.without, l)
 }
 
 // encode encodes a packet that must encode.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/upshift-go/upshift/codec"
 	"github.com/upshift-go/upshift/core"
 )
 
@@ -41,6 +42,7 @@ type settings struct {
 	addr                      string // host:port; default: any port
 	pingInterval, pingTimeout time.Duration
 	upgradeTimeout            time.Duration
+	codec                     codec.Codec
 }
 
 // A parcel has bytes in every kind of place.
@@ -62,6 +64,7 @@ func startApp(t *testing.T, door string, s settings) *app {
 	var err error
 	a.server, err = core.New(core.Options{
 		PingInterval: s.pingInterval, PingTimeout: s.pingTimeout, UpgradeTimeout: s.upgradeTimeout,
+		Codec:  s.codec,
 		Logger: slog.New(slog.NewTextHandler(&a.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 	if err != nil {

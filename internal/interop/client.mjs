@@ -5,11 +5,16 @@
 //   {"reply":1}
 //   {"client":"a", "event":"connect", "sid":"…", "transport":"polling"}
 //
-// Binary values travel as {"$binary":"<base64>"}. The process ends when stdin
-// does.
+// What JSON has no word for travels as {"$binary":"<base64>"}, {"$date":<ms>} and
+// {"$undefined":true}, and to here also {"$arrayBuffer":"<base64>"}. The process
+// ends when stdin does.
 import { Socket as Engine } from "engine.io-client";
 import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
+import msgpack from "socket.io-msgpack-parser";
+import * as plain from "../../examples/customcodec/parser.mjs";
+
+const parsers = { msgpack, plain }; // what the parser option may name
 
 const clients = new Map(); // name -> Socket of socket.io-client
 const engines = new Map(); // name -> Socket of engine.io-client
@@ -17,9 +22,14 @@ const pending = new Map(); // number -> ack function of an event that wants an a
 const posting = new Set(); // names of clients that post
 let acks = 0;
 
-const write = (report) => process.stdout.write(JSON.stringify(pack(report)) + "\n");
+function write(report) {
+  const fields = Object.entries(report).map(([k, v]) => [k, v === undefined ? v : pack(v)]);
+  process.stdout.write(JSON.stringify(Object.fromEntries(fields)) + "\n");
+}
 
 function pack(value) {
+  if (value === undefined) return { $undefined: true };
+  if (value instanceof Date) return { $date: value.getTime() };
   if (value instanceof ArrayBuffer) value = new Uint8Array(value);
   if (ArrayBuffer.isView(value)) {
     return { $binary: Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("base64") };
@@ -33,14 +43,15 @@ function pack(value) {
 
 // unpack makes Buffers and plain Uint8Arrays in turn: clients send both.
 let binaries = 0;
-function unpack(value) {
-  if (Array.isArray(value)) return value.map(unpack);
+const inTurn = (buffer) => (binaries++ % 2 === 0 ? buffer : new Uint8Array(buffer));
+function unpack(value, binary = inTurn) {
+  if (Array.isArray(value)) return value.map((v) => unpack(v, binary));
   if (value === null || typeof value !== "object") return value;
-  if (typeof value.$binary === "string") {
-    const buffer = Buffer.from(value.$binary, "base64");
-    return binaries++ % 2 === 0 ? buffer : new Uint8Array(buffer);
-  }
-  return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, unpack(v)]));
+  if (typeof value.$binary === "string") return binary(Buffer.from(value.$binary, "base64"));
+  if (typeof value.$arrayBuffer === "string") return new Uint8Array(Buffer.from(value.$arrayBuffer, "base64")).buffer;
+  if (typeof value.$date === "number") return new Date(value.$date);
+  if (value.$undefined) return undefined;
+  return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, unpack(v, binary)]));
 }
 
 function watch(name, socket, quiet) {
@@ -77,6 +88,7 @@ const operations = {
   // not worth a report.
   open({ client, url, namespace = "/", options = {}, shares, quiet = [] }) {
     let socket;
+    if (options.parser) options.parser = parsers[options.parser];
     if (shares) {
       socket = clients.get(shares).io.socket(namespace, options);
     } else {
@@ -141,6 +153,12 @@ const operations = {
         // the session ended before the answer
       }
     }
+  },
+  // packed is a packet, a list of names and values, as the official parser for
+  // MessagePack writes it.
+  packed({ packet }) {
+    const members = packet.map(([name, value]) => [name, unpack(value, (buffer) => buffer)]);
+    return new msgpack.Encoder().encode(Object.fromEntries(members))[0];
   },
   // The operations on a bare Engine.IO connection begin with "engine".
   engineOpen({ client, url, options }) {

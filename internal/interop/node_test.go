@@ -255,7 +255,13 @@ func (c *client) transport(t *testing.T) string {
 	return name
 }
 
-// packAll and unpack carry bytes through JSON, see client.mjs.
+// undefined is JavaScript's.
+type undefined struct{}
+
+// An arrayBuffer goes to the client as one, and comes back as bytes.
+type arrayBuffer []byte
+
+// packAll and unpack carry through JSON what it has no word for, see client.mjs.
 func packAll(args []any) []any {
 	args = append([]any{}, args...) // never nil, which is no list in JSON
 	for i := range args {
@@ -268,6 +274,12 @@ func pack(value any) any {
 	switch value := value.(type) {
 	case []byte:
 		return map[string]any{"$binary": base64.StdEncoding.EncodeToString(value)}
+	case arrayBuffer:
+		return map[string]any{"$arrayBuffer": base64.StdEncoding.EncodeToString(value)}
+	case time.Time:
+		return map[string]any{"$date": value.UnixMilli()}
+	case undefined:
+		return map[string]any{"$undefined": true}
 	case []any:
 		return packAll(value)
 	case map[string]any:
@@ -293,6 +305,12 @@ func unpack(value any) any {
 				return err
 			}
 			return data
+		}
+		if ms, ok := value["$date"].(float64); ok {
+			return time.UnixMilli(int64(ms)).UTC()
+		}
+		if value["$undefined"] == true {
+			return undefined{}
 		}
 		for key := range value {
 			value[key] = unpack(value[key])
