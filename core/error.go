@@ -51,6 +51,12 @@ var (
 	// ErrDropped: the event was sent in a way that lets it be dropped, and it
 	// was. Emit does not return it, CallAll does.
 	ErrDropped = session.ErrDropped
+	// Why a handshake was refused; see RequestError.
+	ErrTooManySessions            = session.ErrTooManySessions
+	ErrTooManySessionsFromAddress = session.ErrTooManySessionsFromAddress
+	ErrConnectRate                = session.ErrConnectRate
+	ErrConnectRateFromAddress     = session.ErrConnectRateFromAddress
+	ErrShutdown                   = session.ErrShutdown
 	// ErrNoDeadline: CallAll needs a context with a deadline.
 	ErrNoDeadline = errors.New("core: CallAll needs a context with a deadline")
 	// ErrTooManyRooms: the socket would be in more rooms than

@@ -115,10 +115,12 @@ func ExampleOptions() {
 			polling.New(polling.Options{}),
 			ws.New(ws.Options{Compression: ws.Compression{Enabled: true}}),
 		},
-		PingInterval: 20 * time.Second, // below the idle timeout of the proxy in front
-		MaxPayload:   100_000,
-		MaxSessions:  50_000,
-		CORS:         &core.CORS{Origins: []string{"https://shop.example.com"}},
+		PingInterval:   20 * time.Second, // with PingTimeout below the idle timeout of the proxy in front
+		MaxPayload:     100_000,
+		MaxSessions:    50_000,
+		MaxConnectRate: 1000, // after a restart all come at once
+		ShutdownSpread: 10 * time.Second,
+		CORS:           &core.CORS{Origins: []string{"https://shop.example.com"}},
 	})
 	if err != nil {
 		fmt.Println(err)
@@ -196,6 +198,31 @@ func ExampleServer_Shutdown() {
 	// left: server shutting down
 	// <nil>
 	// client: goodbye
+}
+
+// Behind a proxy the limits for addresses need to be told where the address is.
+func ExampleOptions_clientAddress() {
+	srv, err := core.New(core.Options{
+		MaxSessionsPerAddress: 1,
+		ClientAddress:         func(h *core.Handshake) string { return h.Header.Get("X-Real-IP") },
+		OnReject:              func(e *core.RequestError) { fmt.Println(errors.Is(e, core.ErrTooManySessionsFromAddress)) },
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	site := httptest.NewServer(srv)
+	defer site.Close()
+	defer stop(srv)
+	for _, address := range []string{"192.0.2.1", "192.0.2.2", "192.0.2.1"} {
+		status, _ := get(site.URL+"/socket.io/?EIO=4&transport=polling", "X-Real-IP", address)
+		fmt.Println(address, status)
+	}
+	// Output:
+	// 192.0.2.1 200
+	// 192.0.2.2 200
+	// true
+	// 192.0.2.1 429
 }
 
 // Counts of what the limits have done, for metrics.

@@ -98,8 +98,9 @@ type discardLogger struct{}
 
 func (discardLogger) Printf(string, ...any) {}
 
-// Shutdown ends the server: it refuses new sessions, delivers what was sent to
-// those there are, closes them with the reason "server shutting down" (their
+// Shutdown ends the server: it refuses new sessions, with status 503 and a
+// Retry-After, delivers what was sent to those there are, closes them, spread
+// over Options.ShutdownSpread, with the reason "server shutting down" (their
 // clients see "transport close" and will reconnect elsewhere), waits for their
 // handlers and OnDisconnect, and stops what ListenAndServe started. HTTP
 // servers of others it leaves alone; shut them down after it, since it owns

@@ -214,7 +214,7 @@ func TestNonReadersCostTheirBudget(t *testing.T) {
 			if n := srv.Sessions(); n != clients {
 				t.Errorf("%d sessions are left", n)
 			}
-			if st := srv.Stats(); st.Refused+st.OverflowDropped < 50*clients {
+			if st := srv.Stats(); st.OutboxRefused+st.OverflowDropped < 50*clients {
 				t.Errorf("stats %+v", st)
 			}
 		})

@@ -88,9 +88,32 @@ type Options struct {
 	// MaxRooms is how many rooms one socket may be in, its own not counted.
 	// Join returns ErrTooManyRooms beyond. Default 1,000.
 	MaxRooms int
-	// MaxSessions bounds the number of sessions; handshakes beyond it get
-	// status 503. Default 0: no limit.
+	// MaxSessions bounds the number of sessions. Handshakes beyond it are
+	// refused with status 503 and ErrTooManySessions. Default 0: no limit.
 	MaxSessions int
+	// MaxSessionsPerAddress bounds the sessions of one address. Handshakes
+	// beyond it are refused with status 429 and
+	// ErrTooManySessionsFromAddress. Default 0: no limit.
+	MaxSessionsPerAddress int
+	// MaxConnectRate bounds handshakes per second. One second's worth, but at
+	// least one, may come at once. Handshakes beyond it are refused with
+	// status 503 and ErrConnectRate. Default 0: no limit.
+	MaxConnectRate float64
+	// MaxConnectRatePerAddress bounds the same for one address. Handshakes
+	// beyond it are refused with status 429 and ErrConnectRateFromAddress.
+	// Default 0: no limit.
+	MaxConnectRatePerAddress float64
+	// ClientAddress says which address a handshake counts for; "" is none.
+	// It is called once for each handshake if there is a limit for addresses,
+	// and must not block. Behind a proxy it is the place to read
+	// X-Forwarded-For, if the proxy is one to be trusted. Default: the
+	// address of the TCP peer without the port, and of an IPv6 address the
+	// network of 64 bits.
+	ClientAddress func(h *Handshake) string
+	// ShutdownSpread is the time over which Shutdown spreads the closing of
+	// the sessions, so that their clients do not all come back at once.
+	// Default 0: they are closed at once.
+	ShutdownSpread time.Duration
 
 	// Adapter connects the server with the others of its cluster. Default:
 	// none, the server is alone.
@@ -201,12 +224,19 @@ func (o Options) session() session.Options {
 		MaxOutboxPackets: o.MaxOutboxPackets,
 		MaxVolatileBytes: o.MaxVolatileBytes,
 		MaxSessions:      o.MaxSessions,
-		AllowRequest:     o.AllowRequest,
-		GenerateID:       o.GenerateID,
-		Headers:          o.Headers,
-		OnReject:         o.OnReject,
-		Cookie:           o.Cookie,
-		CORS:             o.CORS,
-		Logger:           o.Logger,
+
+		MaxSessionsPerAddress:    o.MaxSessionsPerAddress,
+		MaxConnectRate:           o.MaxConnectRate,
+		MaxConnectRatePerAddress: o.MaxConnectRatePerAddress,
+		ClientAddress:            o.ClientAddress,
+		ShutdownSpread:           o.ShutdownSpread,
+
+		AllowRequest: o.AllowRequest,
+		GenerateID:   o.GenerateID,
+		Headers:      o.Headers,
+		OnReject:     o.OnReject,
+		Cookie:       o.Cookie,
+		CORS:         o.CORS,
+		Logger:       o.Logger,
 	}
 }

@@ -287,6 +287,9 @@ func TestPayloadLimit(t *testing.T) { // B20, A2
 		}
 		d.post(session, `420["x"]`)
 		d.poll(session)
+		if n := d.Stats().PayloadTooLarge; n != 2 {
+			t.Errorf("counted %d", n)
+		}
 	})
 }
 

@@ -62,7 +62,7 @@ func TestCounters(t *testing.T) {
 }
 
 // checkLimits compares the table with what is in force.
-func checkLimits(rows map[string]string, limits map[string]int64) []string {
+func checkLimits(rows map[string]string, limits map[string]float64) []string {
 	var complaints []string
 	for name, want := range limits {
 		text, ok := rows[name]
@@ -75,7 +75,7 @@ func checkLimits(rows map[string]string, limits map[string]int64) []string {
 		case err != nil:
 			complaints = append(complaints, fmt.Sprintf("%s: %v", name, err))
 		case got != want:
-			complaints = append(complaints, fmt.Sprintf("the default of %s is %d, not %q", name, want, text))
+			complaints = append(complaints, fmt.Sprintf("the default of %s is %v, not %q", name, want, text))
 		}
 	}
 	for name := range rows {
@@ -88,23 +88,23 @@ func checkLimits(rows map[string]string, limits map[string]int64) []string {
 
 // inForce returns the numbers among the options, as a server that was given
 // none has them.
-func inForce(t *testing.T) map[string]int64 {
+func inForce(t *testing.T) map[string]float64 {
 	t.Helper()
 	srv, err := core.New(core.Options{Recovery: &core.Recovery{}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := reflect.ValueOf(srv)
-	limits := make(map[string]int64)
+	limits := make(map[string]float64)
 	collect := func(prefix string, of reflect.Type, from ...reflect.Value) {
 		for _, f := range reflect.VisibleFields(of) {
-			if f.Type.Kind() != reflect.Int && f.Type.Kind() != reflect.Int64 {
+			if !f.Type.ConvertibleTo(reflect.TypeFor[float64]()) {
 				continue // a function, a switch, or options of something else
 			}
 			limits[prefix+f.Name] = 0
 			for _, v := range from { // a layer passes what it does not look at on to the next
-				if v := v.FieldByName(f.Name); v.IsValid() && v.Int() != 0 {
-					limits[prefix+f.Name] = v.Int()
+				if v := v.FieldByName(f.Name); v.IsValid() && !v.IsZero() {
+					limits[prefix+f.Name] = number(v)
 				}
 			}
 		}
@@ -120,6 +120,14 @@ func inForce(t *testing.T) map[string]int64 {
 	collect("codec.MsgPackOptions.", reflect.TypeFor[codec.MsgPackOptions]())
 	limits["codec.MsgPackOptions.MaxDepth"] = inside(t, reflect.ValueOf(codec.MsgPack(codec.MsgPackOptions{})), "maxDepth").Int()
 	return limits
+}
+
+// number returns a number that may be in a field that is not exported.
+func number(v reflect.Value) float64 {
+	if v.CanInt() {
+		return float64(v.Int())
+	}
+	return v.Float()
 }
 
 // inside returns a field of a field, through pointers.
@@ -152,16 +160,16 @@ func readTable(t *testing.T) map[string]string {
 }
 
 // parseAmount reads "none", "1,000", "64 KiB" or "2 min".
-func parseAmount(text string) (int64, error) {
-	units := map[string]int64{
+func parseAmount(text string) (float64, error) {
+	units := map[string]float64{
 		"": 1, "bytes": 1, "KiB": 1 << 10, "MiB": 1 << 20,
-		"s": int64(time.Second), "min": int64(time.Minute),
+		"s": float64(time.Second), "min": float64(time.Minute),
 	}
 	if text == "none" {
 		return 0, nil
 	}
 	number, unit, _ := strings.Cut(text, " ")
-	n, err := strconv.ParseInt(strings.ReplaceAll(number, ",", ""), 10, 64)
+	n, err := strconv.ParseFloat(strings.ReplaceAll(number, ",", ""), 64)
 	if err != nil {
 		return 0, fmt.Errorf("%q is no amount", text)
 	}

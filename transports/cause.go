@@ -25,6 +25,9 @@ var (
 	ErrPayloadTooLarge = errors.New("payload too large")
 	// ErrMalformed: the peer sent something that is no packet.
 	ErrMalformed = errors.New("malformed packet")
+	// ErrTooManyPackets: the peer sent more packets at once than the
+	// transport allows. It wraps ErrMalformed.
+	ErrTooManyPackets = fmt.Errorf("%w: too many packets in a payload", ErrMalformed)
 	// ErrOverlap: a second poll, or a second data request, came while one
 	// was under way.
 	ErrOverlap = errors.New("overlap from client")

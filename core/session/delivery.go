@@ -3,7 +3,6 @@ package session
 import (
 	"errors"
 	"slices"
-	"sync/atomic"
 
 	"github.com/upshift-go/upshift/transports"
 )
@@ -52,36 +51,28 @@ const (
 // droppable reports whether the packets may be dropped while they wait.
 func (d *Delivery) droppable() bool { return d.Overflow >= DropOldest }
 
-// dropCounters count the groups of packets that did not get through.
-type dropCounters struct {
-	volatile atomic.Uint64 // volatile, and the client not ready
-	overflow atomic.Uint64 // dropped because an outbox was full
-	replaced atomic.Uint64 // dropped because there was a later one of the same key
-	refused  atomic.Uint64
-}
-
 // roomLocked makes room for more, as far as d allows, and reports whether the
 // packets are to be queued. If not, the error is what their sender is told.
 func (s *Session) roomLocked(d *Delivery, more load) (queue bool, err error) {
-	o, drops := &s.outbox, &s.manager.drops
+	o, counters := &s.outbox, &s.manager.counters
 	if d.Volatile && !s.takesVolatileLocked(more) {
-		drops.volatile.Add(1)
+		counters.volatileDropped.Add(1)
 		return false, ErrDropped
 	}
 	if d.Overflow == KeepLatest && o.batch != nil && o.dropKey(d.Key) {
-		drops.replaced.Add(1)
+		counters.replaced.Add(1)
 	}
 	if s.fitsLocked(more) {
 		return true, nil
 	}
 	switch d.Overflow {
 	case Refuse:
-		drops.refused.Add(1)
+		counters.outboxRefused.Add(1)
 		return false, ErrOutboxFull
 	case DropNewest:
 	case DropOldest, KeepLatest:
 		for !s.fitsLocked(more) && o.batch != nil && o.dropOldest() {
-			drops.overflow.Add(1)
+			counters.overflowDropped.Add(1)
 		}
 		if s.fitsLocked(more) {
 			return true, nil
@@ -90,7 +81,7 @@ func (s *Session) roomLocked(d *Delivery, more load) (queue bool, err error) {
 		o.overrun = true
 		return false, transports.ErrSlowConsumer
 	}
-	drops.overflow.Add(1)
+	counters.overflowDropped.Add(1)
 	return false, ErrDropped
 }
 

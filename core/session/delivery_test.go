@@ -102,8 +102,8 @@ func TestOverflow(t *testing.T) {
 					t.Errorf("last parcel: %v, want %v", err, tt.err)
 				}
 			}
-			drops := &r.manager.drops
-			if got := [3]uint64{drops.overflow.Load(), drops.replaced.Load(), drops.refused.Load()}; got != tt.counts {
+			counts := r.manager.Stats()
+			if got := [3]uint64{counts.OverflowDropped, counts.Replaced, counts.OutboxRefused}; got != tt.counts {
 				t.Errorf("dropped, replaced, refused: %v, want %v", got, tt.counts)
 			}
 			r.sink.Ready()
@@ -181,7 +181,7 @@ func TestOverflowModel(t *testing.T) {
 			t.Fatalf("arrived %v, want %v", must, wantMust)
 		}
 		for key, want := range newestOf {
-			if last[key] != want && r.manager.drops.overflow.Load() == 0 {
+			if last[key] != want && r.manager.Stats().OverflowDropped == 0 {
 				t.Fatalf("the last of %s is %s, want %s", key, last[key], want)
 			}
 		}
@@ -215,7 +215,7 @@ func TestVolatile(t *testing.T) {
 		send(t, r, Delivery{}, text("e"))
 		r.sink.Ready()
 		r.expectSent(t, r.conn, "4e")
-		if got := r.manager.drops.volatile.Load(); got != 1 {
+		if got := r.manager.Stats().VolatileDropped; got != 1 {
 			t.Errorf("%d dropped, want 1", got)
 		}
 	})

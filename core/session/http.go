@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"strconv"
 	"strings"
 	"time"
 
@@ -85,7 +86,26 @@ func (m *Manager) serveSession(ex transports.Exchange, t transports.HTTPTranspor
 		return
 	}
 	m.setHeaders(ex, false)
+	if ex.Method() == "POST" {
+		ex = &measured{Exchange: ex, counters: &m.counters}
+	}
 	conn.ServeRequest(ex)
+}
+
+// A measured exchange counts a body that is too large: the request is refused,
+// and the session, which goes on, does not learn of it.
+type measured struct {
+	transports.Exchange
+	counters *counters
+}
+
+// ReadBody implements transports.Exchange.
+func (m *measured) ReadBody(limit int64) ([]byte, error) {
+	body, err := m.Exchange.ReadBody(limit)
+	if errors.Is(err, transports.ErrPayloadTooLarge) {
+		m.counters.payloadTooLarge.Add(1)
+	}
+	return body, err
 }
 
 // serveHandshake answers a request that names no session.
@@ -102,6 +122,11 @@ func (m *Manager) serveHandshake(ex transports.Exchange, t transports.HTTPTransp
 		return
 	}
 	h := transports.HandshakeOf(ex)
+	address := m.gate.address(&h)
+	if err := m.mayOpen(address); err != nil {
+		reject(CodeBadRequest, "UNAVAILABLE", err)
+		return
+	}
 	if m.options.AllowRequest != nil {
 		if err := m.options.AllowRequest(ex.Context(), &h); err != nil {
 			reject(CodeForbidden, "", err)
@@ -110,10 +135,6 @@ func (m *Manager) serveHandshake(ex transports.Exchange, t transports.HTTPTransp
 	}
 	if h.Query.Get("EIO") != protocol {
 		reject(CodeUnsupportedVersion, "", nil)
-		return
-	}
-	if err := m.mayOpen(); err != nil {
-		reject(CodeBadRequest, "UNAVAILABLE", err)
 		return
 	}
 	id, err := m.newID(&h)
@@ -126,7 +147,7 @@ func (m *Manager) serveHandshake(ex transports.Exchange, t transports.HTTPTransp
 	}
 	m.setHeaders(ex, true)
 	t.Accept(ex, m.admission(t, id, func(conn transports.Conn) (transports.Sink, error) {
-		return sink(m.open(t, id, &h, conn))
+		return sink(m.open(t, opening{id: id, address: address, handshake: &h}, conn))
 	}))
 }
 
@@ -149,27 +170,10 @@ func (m *Manager) setHeaders(ex transports.Exchange, initial bool) {
 	}
 }
 
-// mayOpen reports why no session can open now, if so. It is asked before
-// anything is written; admit has the last word.
-func (m *Manager) mayOpen() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	switch {
-	case m.closed:
-		return ErrShutdown
-	case m.options.MaxSessions > 0 && m.count >= m.options.MaxSessions:
-		return errTooManySessions
-	}
-	return nil
-}
-
 // protocol is the Engine.IO revision that is spoken.
 const protocol = "4"
 
-var (
-	errTooManySessions = errors.New("session: too many sessions")
-	errDuplicateID     = errors.New("session: id in use")
-)
+var errDuplicateID = errors.New("session: id in use")
 
 // newID makes a session id. The reference makes them 20 characters long, and
 // some of its components take the length for the test of validity.
@@ -254,6 +258,9 @@ func (m *Manager) reject(ex transports.Exchange, e *RequestError) {
 		m.options.OnReject(e)
 	}
 	ex.SetHeader("Cache-Control", "no-store")
+	if after := m.gate.retryAfter(e.Err); after > 0 {
+		ex.SetHeader("Retry-After", strconv.Itoa(after))
+	}
 	status := e.status()
 	if isUpgrade(ex) {
 		if status == 403 {
@@ -263,9 +270,6 @@ func (m *Manager) reject(ex transports.Exchange, e *RequestError) {
 		ex.SetHeader("Content-Type", "text/html")
 		_ = ex.Respond(status, []byte(e.message())) // the client may be gone, which is as well
 		return
-	}
-	if status == 503 {
-		ex.SetHeader("Retry-After", "1")
 	}
 	ex.SetHeader("Content-Type", "application/json")
 	body, _ := json.Marshal(struct { // an integer and a string always marshal

@@ -14,10 +14,6 @@ import (
 	"github.com/upshift-go/upshift/transports"
 )
 
-// ErrShutdown is returned to transports that open a session while the manager
-// shuts down.
-var ErrShutdown = errors.New("session: server is shutting down")
-
 // Options configure a Manager. The zero value of every field is its default.
 type Options struct {
 	// Transports that sessions may use. At least one is needed. Those that
@@ -53,8 +49,31 @@ type Options struct {
 	// transport is not ready. Default 64 KiB.
 	MaxVolatileBytes int
 	// MaxSessions bounds the number of sessions. Handshakes beyond it are
-	// refused with status 503. Default 0: no limit.
+	// refused with status 503 and ErrTooManySessions. Default 0: no limit.
 	MaxSessions int
+	// MaxSessionsPerAddress bounds the sessions of one address. Handshakes
+	// beyond it are refused with status 429 and
+	// ErrTooManySessionsFromAddress. Default 0: no limit.
+	MaxSessionsPerAddress int
+	// MaxConnectRate bounds handshakes per second. One second's worth, but at
+	// least one, may come at once. Handshakes beyond it are refused with
+	// status 503 and ErrConnectRate. Default 0: no limit.
+	MaxConnectRate float64
+	// MaxConnectRatePerAddress bounds the same for one address. Handshakes
+	// beyond it are refused with status 429 and ErrConnectRateFromAddress.
+	// Default 0: no limit.
+	MaxConnectRatePerAddress float64
+	// ClientAddress says which address a handshake counts for; "" is none.
+	// It is called once for each handshake if there is a limit for addresses,
+	// and must not block. Behind a proxy it is the place to read
+	// X-Forwarded-For, if the proxy is one to be trusted. Default: the
+	// address of the TCP peer without the port, and of an IPv6 address the
+	// network of 64 bits.
+	ClientAddress func(h *transports.Handshake) string
+	// ShutdownSpread is the time over which Shutdown spreads the closing of
+	// the sessions, so that their clients do not all come back at once.
+	// Default 0: they are closed at once.
+	ShutdownSpread time.Duration
 
 	// AllowRequest decides whether a handshake may go on; its error's text
 	// is the body of the 403. It is not called for requests of a session
@@ -107,6 +126,10 @@ func (o Options) withDefaults() (Options, error) {
 		return o, errors.New("session: MaxPayload is negative")
 	case o.MaxOutboxBytes < 0:
 		return o, errors.New("session: MaxOutboxBytes is negative")
+	case o.MaxSessions < 0, o.MaxSessionsPerAddress < 0, o.MaxConnectRate < 0, o.MaxConnectRatePerAddress < 0:
+		return o, errors.New("session: a limit on sessions or handshakes is negative")
+	case o.ShutdownSpread < 0:
+		return o, errors.New("session: ShutdownSpread is negative")
 	case o.MaxOutboxPackets < 0:
 		return o, errors.New("session: MaxOutboxPackets is negative")
 	case o.MaxVolatileBytes < 0:
@@ -138,10 +161,11 @@ type Manager struct {
 	handler   Handler
 	options   Options
 	heartbeat *heartbeat
+	gate      *gate
 	flushers  []*flusher
 	turn      atomic.Uint32 // which flusher the next session gets
 	sessions  registry
-	drops     dropCounters
+	counters  counters
 
 	mu     sync.Mutex    // guards what follows
 	count  int           // of sessions, from before they are registered
@@ -162,6 +186,7 @@ func New(h Handler, o Options) (*Manager, error) {
 		flushers:  make([]*flusher, runtime.GOMAXPROCS(0)),
 		empty:     make(chan struct{}),
 	}
+	m.gate = newGate(&m.options)
 	for i := range m.flushers {
 		m.flushers[i] = new(flusher)
 	}
@@ -192,6 +217,10 @@ func (m *Manager) Open(t transports.Transport, h transports.Handshake, conn tran
 		}
 		return sink(s.offer(t, conn))
 	}
+	address := m.gate.address(&h)
+	if err := m.mayOpen(address); err != nil {
+		return nil, err
+	}
 	if m.options.AllowRequest != nil {
 		if err := m.options.AllowRequest(context.Background(), &h); err != nil {
 			return nil, &RequestError{Code: CodeForbidden, Transport: t.Name(), Err: err}
@@ -201,7 +230,7 @@ func (m *Manager) Open(t transports.Transport, h transports.Handshake, conn tran
 	if err != nil {
 		return nil, err
 	}
-	return sink(m.open(t, id, &h, conn))
+	return sink(m.open(t, opening{id: id, address: address, handshake: &h}, conn))
 }
 
 // sink keeps a nil *link from becoming a Sink that is not nil.
@@ -212,18 +241,27 @@ func sink(l *link, err error) (transports.Sink, error) {
 	return l, nil
 }
 
+// An opening is a session to be.
+type opening struct {
+	id        string
+	address   string // that it counts for
+	handshake *transports.Handshake
+}
+
 // open starts a session on conn.
-func (m *Manager) open(t transports.Transport, id string, h *transports.Handshake, conn transports.Conn) (*link, error) {
-	if err := m.admit(); err != nil {
+func (m *Manager) open(t transports.Transport, o opening, conn transports.Conn) (*link, error) {
+	if err := m.admit(o.address); err != nil {
 		return nil, err
 	}
+	m.counters.opened.Add(1)
 	turn := m.turn.Add(1)
-	h.SessionID = ""
+	o.handshake.SessionID = ""
 	s := &Session{
 		manager:   m,
 		flusher:   m.flushers[int(turn)%len(m.flushers)],
-		id:        id,
-		handshake: h,
+		id:        o.id,
+		address:   o.address,
+		handshake: o.handshake,
 	}
 	l := &link{session: s, transport: t, conn: conn}
 	s.link = l
@@ -254,53 +292,60 @@ func (m *Manager) open(t transports.Transport, id string, h *transports.Handshak
 	return l, nil
 }
 
-// admit counts a session in, or refuses it.
-func (m *Manager) admit() error {
+// mayOpen takes a handshake's share of the rates, and reports why no session can
+// open now, if so. It is asked before anything costly is done; admit has the
+// last word.
+func (m *Manager) mayOpen(address string) error {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
+	err := m.fullLocked()
+	m.mu.Unlock()
+	if err == nil && m.gate.full(address) {
+		err = ErrTooManySessionsFromAddress
+	}
+	if err == nil {
+		err = m.gate.knock(address)
+	}
+	m.counters.refused(err)
+	return err
+}
+
+// admit counts a session in, or refuses it.
+func (m *Manager) admit(address string) error {
+	if err := m.gate.enter(address); err != nil {
+		m.counters.refused(err)
+		return err
+	}
+	m.mu.Lock()
+	err := m.fullLocked()
+	if err == nil {
+		m.count++
+	}
+	m.mu.Unlock()
+	if err != nil {
+		m.gate.exit(address)
+		m.counters.refused(err)
+	}
+	return err
+}
+
+func (m *Manager) fullLocked() error {
+	switch {
+	case m.closed:
 		return ErrShutdown
+	case m.options.MaxSessions > 0 && m.count >= m.options.MaxSessions:
+		return ErrTooManySessions
 	}
-	if m.options.MaxSessions > 0 && m.count >= m.options.MaxSessions {
-		return errTooManySessions
-	}
-	m.count++
 	return nil
 }
 
 // release counts a session out that has ended, and whose receiver knows.
-func (m *Manager) release() {
+func (m *Manager) release(s *Session) {
+	m.counters.ended(s.cause)
+	m.gate.exit(s.address)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.count--
 	if m.closed && m.count == 0 {
 		close(m.empty)
 	}
-}
-
-// Shutdown ends every session with the given cause, after what was sent to it
-// has been delivered, and refuses new ones. It returns when all are gone, or,
-// when ctx ends first, after having dropped those that are left, with ctx's
-// error. A second call waits too.
-func (m *Manager) Shutdown(ctx context.Context, cause *transports.CloseError) error {
-	m.mu.Lock()
-	if !m.closed {
-		m.closed = true
-		if m.count == 0 {
-			close(m.empty)
-		}
-	}
-	m.mu.Unlock()
-	for s := range m.sessions.all() {
-		s.Close(cause)
-	}
-	select {
-	case <-m.empty:
-		return nil
-	case <-ctx.Done():
-	}
-	for s := range m.sessions.all() {
-		s.fail(cause)
-	}
-	return context.Cause(ctx)
 }

@@ -69,8 +69,10 @@ func (e *RequestError) status() int {
 	switch {
 	case e.Code == CodeForbidden:
 		return 403
-	case errors.Is(e.Err, ErrShutdown), errors.Is(e.Err, errTooManySessions):
+	case errors.Is(e.Err, ErrShutdown), errors.Is(e.Err, ErrTooManySessions), errors.Is(e.Err, ErrConnectRate):
 		return 503
+	case errors.Is(e.Err, ErrTooManySessionsFromAddress), errors.Is(e.Err, ErrConnectRateFromAddress):
+		return 429
 	}
 	return 400
 }

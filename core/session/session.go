@@ -63,6 +63,7 @@ type Session struct {
 	manager   *Manager
 	flusher   *flusher
 	id        string
+	address   string // that it counts for
 	handshake *transports.Handshake
 
 	// Written once, with mu held, before the transport has started. nil while
@@ -136,7 +137,7 @@ func (s *Session) Close(cause *transports.CloseError) {
 	over := s.state == closed // meanwhile
 	s.mu.Unlock()
 	if over {
-		s.manager.release()
+		s.manager.release(s)
 		return
 	}
 	s.Flush()
@@ -179,6 +180,6 @@ func (s *Session) fail(cause *transports.CloseError) {
 	}
 	// The manager is told last: nothing of the session follows a Shutdown.
 	if !reported || told {
-		s.manager.release()
+		s.manager.release(s)
 	}
 }

@@ -351,7 +351,7 @@ func TestEndedWhileOpening(t *testing.T) {
 
 func TestSessionLimit(t *testing.T) {
 	r := newRig(t, Options{MaxSessions: 1})
-	if _, err := r.manager.Open(r.polling, transports.Handshake{}, &fakeConn{}); !errors.Is(err, errTooManySessions) {
+	if _, err := r.manager.Open(r.polling, transports.Handshake{}, &fakeConn{}); !errors.Is(err, ErrTooManySessions) {
 		t.Errorf("second session: %v", err)
 	}
 	r.session.fail(&transports.CloseError{Reason: transports.ForcedClose})

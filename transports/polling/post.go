@@ -66,7 +66,7 @@ func (c *conn) receive(ex transports.Exchange) (status int, cause error) {
 		if packets++; packets > c.options.MaxPackets {
 			err = &transports.CloseError{
 				Reason: transports.ParseError,
-				Err:    fmt.Errorf("%w: more than %d packets in a payload", transports.ErrMalformed, c.options.MaxPackets),
+				Err:    fmt.Errorf("%w: the limit is %d", transports.ErrTooManyPackets, c.options.MaxPackets),
 			}
 		}
 		switch {

@@ -96,7 +96,7 @@ func TestPostMalformed(t *testing.T) {
 		{"trailing separator", "4a\x1e", []string{"4a"}, "packet at byte 3 of the payload: malformed packet: empty packet at byte 0"},
 		{"base64", "4a\x1eb*\x1e4b", []string{"4a"}, "packet at byte 3 of the payload: malformed packet: invalid base64"},
 		{"UTF-8", "4a\x1e4\xff", []string{"4a"}, "packet at byte 3 of the payload: malformed packet: invalid UTF-8 at byte 0"},
-		{"too many", "41\x1e42\x1e43\x1e44", []string{"41", "42", "43"}, "malformed packet: more than 3 packets in a payload"},
+		{"too many", "41\x1e42\x1e43\x1e44", []string{"41", "42", "43"}, "malformed packet: too many packets in a payload: the limit is 3"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			eachDoor(t, Options{MaxPackets: 3}, func(t *testing.T, d *door) {
