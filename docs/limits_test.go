@@ -117,6 +117,8 @@ func inForce(t *testing.T) map[string]float64 {
 	collect("ws.Options.", reflect.TypeFor[ws.Options](), socket)
 	collect("ws.Compression.", reflect.TypeFor[ws.Compression](), inside(t, socket, "Compression"))
 	collect("codec.JSONOptions.", reflect.TypeFor[codec.JSONOptions](), inside(t, reflect.ValueOf(codec.JSON(codec.JSONOptions{})), "limits"))
+	collect("codec.MsgPackOptions.", reflect.TypeFor[codec.MsgPackOptions]())
+	limits["codec.MsgPackOptions.MaxDepth"] = number(inside(t, reflect.ValueOf(codec.MsgPack(codec.MsgPackOptions{})), "maxDepth"))
 	return limits
 }
 
