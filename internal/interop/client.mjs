@@ -47,7 +47,7 @@ function watch(name, socket, quiet) {
   const report = (event, more) => write({ client: name, event, ...more });
   const transport = () => socket.io.engine?.transport?.name;
 
-  socket.on("connect", () => report("connect", { sid: socket.id, transport: transport() }));
+  socket.on("connect", () => report("connect", { sid: socket.id, recovered: socket.recovered, transport: transport() }));
   socket.on("connect_error", (err) => report("connect_error", { message: err.message, data: err.data }));
   socket.on("disconnect", (reason, details) =>
     report("disconnect", { reason, message: String(details?.description?.message ?? details?.description ?? "") }));
