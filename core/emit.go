@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/upshift-go/upshift/codec"
 	"github.com/upshift-go/upshift/core/session"
@@ -42,7 +43,7 @@ func (t *Target) emit(n *Namespace, event string, args []any) error {
 	if n.recovery != nil && !t.delivery.Volatile {
 		return n.recovery.broadcast(t, event, args)
 	}
-	packets, err := n.server.encode(codec.Packet{Type: codec.Event, Namespace: n.name, Event: event, Args: args})
+	packets, err := n.server.encode(n.unkept(event, args))
 	if err != nil {
 		return err
 	}
@@ -60,6 +61,16 @@ func (t *Target) emit(n *Namespace, event string, args []any) error {
 		}
 	}
 	return refusedError(refused, len(found.sockets))
+}
+
+// unkept is the packet of an event that is not kept for recovery. Clients take
+// the last element of an event for its offset if it is a string, its name
+// included: with recovery, null comes after it, or they could not come back.
+func (n *Namespace) unkept(event string, args []any) codec.Packet {
+	if n.recovery != nil {
+		args = append(slices.Clip(args), nil)
+	}
+	return codec.Packet{Type: codec.Event, Namespace: n.name, Event: event, Args: args}
 }
 
 // scope makes the key of Latest one of this event. t is the caller's own.
@@ -117,7 +128,7 @@ func (s *Socket) emit(t *Target, event string, args []any) error {
 	if n.recovery != nil && !t.delivery.Volatile && s.hasConnected() {
 		return n.recovery.send(s, t, event, args)
 	}
-	err := s.deliver(t.delivery, t.noCompress, codec.Packet{Type: codec.Event, Namespace: n.name, Event: event, Args: args})
+	err := s.deliver(t.delivery, t.noCompress, n.unkept(event, args))
 	if errors.Is(err, session.ErrDropped) {
 		return nil
 	}

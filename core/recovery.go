@@ -21,7 +21,7 @@ import (
 // What it costs: every event that is sent, volatile ones and those that are to
 // be answered excepted, is kept for a while, and carries an offset of ten
 // characters as a surplus last argument, which handlers on the client
-// get to see. It is in memory: a client that comes back to another server, or
+// get to see; volatile events carry null there. It is in memory: a client that comes back to another server, or
 // after a restart, starts afresh.
 type Recovery struct {
 	// Window is how long after its disconnection a client may come back.

@@ -201,6 +201,59 @@ func TestRecoveryAgain(t *testing.T) {
 	})
 }
 
+// Events that carry no offset end with null: the client takes the last element
+// of an event for one if it is text, which may be the event's name (spec 13.1).
+func TestNothingPassesForAnOffset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := recovering(t, core.Recovery{})
+		ns := r.Of("/")
+		ns.Use(func(next core.Handler) core.Handler {
+			return func(ctx context.Context, r *core.Request) error {
+				emit(t, r.Socket, "welcome", "text")
+				return next(ctx, r)
+			}
+		})
+		c := r.dial()
+		c.send("0")
+		c.expect(`2["welcome","text",null]`)
+		c.next()
+		synctest.Wait()
+		emit(t, ns.To().Volatile(), "all", "text")
+		emit(t, ns.To().Volatile(), "bare")
+		emit(t, ns.Sockets()[0].Self().Volatile(), "one", "text")
+		c.expect(`2["all","text",null]`)
+		c.expect(`2["bare",null]`)
+		c.expect(`2["one","text",null]`)
+	})
+}
+
+// A client keeps its offset when it starts afresh, as after a restart: until it
+// is sent something, what it comes back with is the offset of another log.
+func TestRecoveryWithTheOffsetOfAnotherLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var back comeback
+		old := recovering(t, core.Recovery{})
+		c := old.dial()
+		c.joinWith(&back)
+		emit(t, old.Of("/"), "first")
+		c.events(&back, 1)
+		c.pipe.Cut()
+
+		r := recovering(t, core.Recovery{})
+		emit(t, r.Of("/"), "before")
+		c = r.dial()
+		wantEvents(t, "at another server", c.joinWith(&back))
+		fresh := back
+		c.pipe.Cut()
+		synctest.Wait()
+		emit(t, r.Of("/"), "missed")
+		wantEvents(t, "missed", r.dial().joinWith(&back), `2["missed"]`)
+		if back.sid != fresh.sid {
+			t.Error("the client started afresh")
+		}
+	})
+}
+
 // One state is restored once.
 func TestRecoveryOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -74,8 +74,9 @@ function watchEngine(name, manager) {
 
 const operations = {
   // shares names a client whose connection is used; quiet lists events that are
-  // not worth a report.
-  open({ client, url, namespace = "/", options = {}, shares, quiet = [] }) {
+  // not worth a report; clean makes the client forget events that came before
+  // it was connected when the connection is lost.
+  open({ client, url, namespace = "/", options = {}, shares, quiet = [], clean }) {
     let socket;
     if (shares) {
       socket = clients.get(shares).io.socket(namespace, options);
@@ -85,6 +86,7 @@ const operations = {
     }
     clients.set(client, socket);
     watch(client, socket, quiet);
+    if (clean) socket.on("disconnect", () => (socket.receiveBuffer = []));
     socket.connect();
   },
   drop({ client }) {

@@ -233,6 +233,12 @@ func (s *connSet) end(over func(net.Conn)) {
 	}
 }
 
+// snap ends the connections that there are, and not those to come.
+func (s *connSet) snap() {
+	s.end(func(conn net.Conn) { _ = conn.Close() })
+	s.mend()
+}
+
 // mend lets connections live from now on.
 func (s *connSet) mend() {
 	s.mu.Lock()
