@@ -13,13 +13,14 @@ import (
 type link struct {
 	url    string
 	target string
+	stop   func() // ends the link and all connections
 
 	// polls has the connections on which a GET has gone to the server and
 	// nothing has come back yet.
 	polls    *journal[net.Conn]
-	attempts *journal[net.Addr] // connections that clients have made
 	accepted atomic.Int64
-	down     atomic.Int64 // bytes that came from the server
+	refused  *journal[struct{}] // connections that were made while the wire was cut
+	down     atomic.Int64       // bytes that came from the server
 	dead     atomic.Bool
 	conns    connSet
 	relays   sync.WaitGroup
@@ -39,7 +40,7 @@ type lane struct {
 func startLink(t *testing.T, target string) *link {
 	t.Helper()
 	l := &link{
-		target: target, polls: newJournal[net.Conn](), attempts: newJournal[net.Addr](),
+		target: target, polls: newJournal[net.Conn](), refused: newJournal[struct{}](),
 		lanes: make(map[*lane]struct{}), flow: make(chan struct{}),
 	}
 	close(l.flow)
@@ -52,16 +53,19 @@ func startLink(t *testing.T, target string) *link {
 				return
 			}
 			l.accepted.Add(1)
-			l.attempts.add(conn.RemoteAddr())
+			if l.conns.ended() {
+				l.refused.add(struct{}{})
+			}
 			l.relays.Go(func() { l.relay(conn) })
 		}
 	})
-	t.Cleanup(func() {
+	l.stop = sync.OnceFunc(func() {
 		_ = listener.Close()
 		l.conns.end(sever)
 		l.resume()
 		l.relays.Wait()
 	})
+	t.Cleanup(l.stop)
 	return l
 }
 
@@ -237,6 +241,13 @@ func (s *connSet) end(over func(net.Conn)) {
 func (s *connSet) snap() {
 	s.end(func(conn net.Conn) { _ = conn.Close() })
 	s.mend()
+}
+
+// ended reports whether connections are ended as soon as they are there.
+func (s *connSet) ended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.over != nil
 }
 
 // mend lets connections live from now on.
