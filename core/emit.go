@@ -21,29 +21,37 @@ import (
 //
 // args are encoded by the server's codec; []byte anywhere in them arrives as
 // binary. They are not kept after Emit returns.
-func (t Target) Emit(_ context.Context, event string, args ...any) error {
+func (t Target) Emit(ctx context.Context, event string, args ...any) error {
 	if t.family == nil {
-		return t.emit(t.namespace, event, args)
+		return t.emit(ctx, t.namespace, event, args)
 	}
 	var failed error
 	for _, n := range t.family.Namespaces() {
-		if err := t.emit(n, event, args); err != nil {
+		if err := t.emit(ctx, n, event, args); err != nil {
 			failed = err
 		}
 	}
 	return failed
 }
 
-// emit sends an event to those of the target who are in n.
-func (t *Target) emit(n *Namespace, event string, args []any) error {
+// emit sends an event to those of the target who are in n, on all servers.
+func (t *Target) emit(ctx context.Context, n *Namespace, event string, args []any) error {
 	if t.self != nil && len(t.in) == 0 && len(t.except) == 0 {
 		return t.self.emit(t, event, args)
 	}
+	if n.server.options.Adapter != nil {
+		return errors.Join(t.publish(ctx, n, event, args), t.emitHere(n, event, args))
+	}
+	return t.emitHere(n, event, args)
+}
+
+// emitHere sends an event to those of the target who are in n, on this server.
+func (t *Target) emitHere(n *Namespace, event string, args []any) error {
 	t.scope(n, event)
-	if n.recovery != nil && !t.delivery.Volatile {
+	if n.recovery != nil {
 		return n.recovery.broadcast(t, event, args)
 	}
-	packets, err := n.server.encode(n.unkept(event, args))
+	packets, err := n.server.encode(codec.Packet{Type: codec.Event, Namespace: n.name, Event: event, Args: args})
 	if err != nil {
 		return err
 	}
@@ -61,16 +69,6 @@ func (t *Target) emit(n *Namespace, event string, args []any) error {
 		}
 	}
 	return refusedError(refused, len(found.sockets))
-}
-
-// unkept is the packet of an event that is not kept for recovery. Clients take
-// the last element of an event for its offset if it is a string, its name
-// included: with recovery, null comes after it, or they could not come back.
-func (n *Namespace) unkept(event string, args []any) codec.Packet {
-	if n.recovery != nil {
-		args = append(slices.Clip(args), nil)
-	}
-	return codec.Packet{Type: codec.Event, Namespace: n.name, Event: event, Args: args}
 }
 
 // scope makes the key of Latest one of this event. t is the caller's own.
@@ -125,10 +123,15 @@ func (s *Socket) emit(t *Target, event string, args []any) error {
 	if len(n.load().onOutgoing) > 0 {
 		n.tellOutgoing([]*Socket{s}, event, args)
 	}
-	if n.recovery != nil && !t.delivery.Volatile && s.hasConnected() {
-		return n.recovery.send(s, t, event, args)
+	if n.recovery != nil {
+		if s.hasConnected() {
+			return n.recovery.send(s, t, event, args)
+		}
+		// There is no offset yet. Clients take the last element of an event for
+		// it if it is text, the event's name included.
+		args = append(slices.Clip(args), nil)
 	}
-	err := s.deliver(t.delivery, t.noCompress, n.unkept(event, args))
+	err := s.deliver(t.delivery, t.noCompress, codec.Packet{Type: codec.Event, Namespace: n.name, Event: event, Args: args})
 	if errors.Is(err, session.ErrDropped) {
 		return nil
 	}

@@ -69,11 +69,19 @@ func newEventLog(srv *Server) eventLog {
 
 const numberDigits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz-"
 
-// stamp writes the offset of the next event into its packets.
-func (l *eventLog) stamp(packets []transports.Packet) {
-	if at := findBlank(packets); at != nil {
-		l.write(at, l.last+1)
+// stamp writes the offset of the next event into its packets. A volatile one gets
+// that of the last event instead: it takes no part in recovery, but clients
+// take the last text they see for an offset, and shall not be misled.
+func (l *eventLog) stamp(packets []transports.Packet, volatile bool) {
+	at := findBlank(packets)
+	if at == nil {
+		return
 	}
+	n := l.last
+	if !volatile {
+		n++
+	}
+	l.write(at, n)
 }
 
 // findBlank returns where in the packets the offset goes.

@@ -114,6 +114,9 @@ func (srv *Server) Shutdown(ctx context.Context) error {
 	}
 	srv.workers.close()
 	srv.closeRecovery()
+	if srv.options.Adapter != nil {
+		srv.adapterClosed.Do(func() { err = errors.Join(err, srv.options.Adapter.Close(ctx)) })
+	}
 	srv.doors.mu.Lock()
 	srv.doors.closed = true
 	servers := srv.doors.servers

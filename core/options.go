@@ -92,6 +92,9 @@ type Options struct {
 	// status 503. Default 0: no limit.
 	MaxSessions int
 
+	// Adapter connects the server with the others of its cluster. Default:
+	// none, the server is alone.
+	Adapter Adapter
 	// Recovery lets clients that have lost their connection come back to
 	// where they were. Default: off.
 	Recovery *Recovery
@@ -150,6 +153,8 @@ func (o Options) withDefaults() (Options, error) {
 		o.ConnectTimeout = 45 * time.Second
 	}
 	for field, value := range map[*int]int{
+		&o.MaxOutboxBytes:       4 << 20,
+		&o.MaxOutboxPackets:     1 << 16,
 		&o.MaxQueuedBytes:       1 << 20,
 		&o.MaxNamespaces:        100,
 		&o.MaxDynamicNamespaces: 10_000,
@@ -162,8 +167,8 @@ func (o Options) withDefaults() (Options, error) {
 			*field = value
 		}
 	}
-	// As the layer below has them; recovery keeps events for as long as it
-	// takes to notice a dead connection.
+	// As the layer below has them: recovery keeps events for as long as it
+	// takes to notice a dead connection, and sends what an outbox can hold.
 	if o.PingInterval == 0 {
 		o.PingInterval = 25 * time.Second
 	}

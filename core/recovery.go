@@ -1,9 +1,7 @@
 package core
 
 import (
-	"context"
 	"errors"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -19,10 +17,11 @@ import (
 // on their side it shows as socket.recovered.
 //
 // What it costs: every event that is sent, volatile ones and those that are to
-// be answered excepted, is kept for a while, and carries an offset of ten
-// characters as a surplus last argument, which handlers on the client
-// get to see; volatile events carry null there. It is in memory: a client that comes back to another server, or
-// after a restart, starts afresh.
+// be answered excepted, is kept for a while, and every event that is not to be
+// answered carries an offset of ten characters as a surplus last argument, which
+// handlers on the client get to see; it is null in what is sent before the
+// client is connected. It is in memory: a client that comes back to another
+// server, or after a restart, starts afresh.
 type Recovery struct {
 	// Window is how long after its disconnection a client may come back.
 	// Default 2 minutes. Events are kept for that time and for the time in
@@ -55,10 +54,6 @@ func (r *Recovery) withDefaults() (*Recovery, error) {
 	return &own, nil
 }
 
-// errReplaced is behind the end of a connection whose client has come back on
-// another one before anybody noticed that it was lost.
-var errReplaced = errors.New("the client has come back on another connection")
-
 // A recovery is what one namespace keeps for clients that may come back.
 //
 // Everything that decides whether a client gets an event live or later happens
@@ -83,18 +78,6 @@ type recovery struct {
 type progress struct {
 	since uint64 // what came up to here came before the client connected
 	last  uint64 // the last that was sent to it
-}
-
-// A state is what a client comes back to.
-type state struct {
-	socket   *Socket // the one it had
-	rooms    []string
-	progress progress
-	left     uint64 // of the log, when the client left
-	from     uint64 // of the log: what comes after it is missing; set by take
-	size     int64
-	until    time.Time
-	claimed  bool // a socket is on its way to take it
 }
 
 func newRecovery(n *Namespace) *recovery {
@@ -128,8 +111,10 @@ func (r *recovery) broadcast(t *Target, event string, args []any) error {
 	defer found.release()
 	refused := 0
 	r.mu.Lock()
-	r.log.stamp(packets.list)
-	r.keep(t, packets.list)
+	r.log.stamp(packets.list, t.delivery.Volatile)
+	if !t.delivery.Volatile {
+		r.keep(t, packets.list)
+	}
 	found.sockets = t.find(found.sockets, r.namespace)
 	for _, s := range found.sockets {
 		if err := s.conn.session.DeliverLater(t.delivery, packets.list...); errors.Is(err, session.ErrOutboxFull) {
@@ -164,11 +149,19 @@ func (r *recovery) send(s *Socket, t *Target, event string, args []any) error {
 func (r *recovery) queue(s *Socket, t *Target, packets []transports.Packet) (to *Socket, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	volatile := t.delivery.Volatile
 	to = r.live[s.privateID]
-	if to == nil && r.states[s.privateID] == nil {
+	if to == nil && (volatile || r.states[s.privateID] == nil) {
 		return nil, ErrDisconnected
 	}
-	r.log.stamp(packets)
+	r.log.stamp(packets, volatile)
+	if volatile {
+		err := to.conn.session.Queue(t.delivery, packets...)
+		if errors.Is(err, session.ErrDropped) {
+			err = nil
+		}
+		return to, sessionError(err)
+	}
 	if to != nil {
 		switch err := to.conn.session.Queue(t.delivery, packets...); {
 		case errors.Is(err, session.ErrOutboxFull), errors.Is(err, session.ErrTooLarge):
@@ -188,235 +181,4 @@ func (r *recovery) queue(s *Socket, t *Target, packets []transports.Packet) (to 
 func (r *recovery) keep(t *Target, packets []transports.Packet) {
 	r.log.append(t, packets)
 	r.sweepLater()
-}
-
-// leave takes a socket out of the namespace and, if it may come back, keeps
-// what it comes back to. From then on that is what the socket's membership in
-// the namespace is for.
-func (r *recovery) leave(s *Socket, cause *CloseError) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.namespace.rooms.remove(s)
-	if r.live[s.privateID] != s {
-		return
-	}
-	delete(r.live, s.privateID)
-	if r.closed || !recoverable(cause.Reason) {
-		return
-	}
-	options := r.server.options.Recovery
-	st := &state{
-		socket: s, rooms: r.namespace.rooms.of(s), progress: s.progress, left: r.log.last,
-		until: time.Now().Add(options.Window),
-	}
-	st.size = sizeOfState(st.rooms)
-	s.kept = true
-	r.states[s.privateID] = st
-	r.gone = append(r.gone, st)
-	r.server.recoveryBytes.Add(st.size)
-	for len(r.gone) > 0 && r.server.recoveryBytes.Load() > options.MaxBytes {
-		r.forgetFirst()
-	}
-	r.sweepLater()
-}
-
-// recoverable reports whether a client that was disconnected for this reason
-// may come back. The list is the reference's.
-func recoverable(reason Reason) bool {
-	switch reason {
-	case TransportError, TransportClose, ForcedClose, PingTimeout, ServerShuttingDown, ForcedServerClose:
-		return true
-	default:
-		return false
-	}
-}
-
-func sizeOfState(rooms []string) int64 {
-	size := 1024 // the socket that is kept, with its handshake
-	for _, room := range rooms {
-		size += len(room)
-	}
-	return int64(size)
-}
-
-// claim finds what a client that connects can come back to, and makes sure that
-// nobody else does. It returns nil if there is nothing. It waits until all that
-// the client has sent over its lost connection has been handled, but not for so
-// long that there is no time left to connect afresh.
-func (r *recovery) claim(ctx context.Context, s *Socket) *state {
-	ctx, cancel := context.WithTimeout(ctx, r.server.options.ConnectTimeout/2)
-	defer cancel()
-	var wish struct {
-		PID    string `json:"pid"`
-		Offset string `json:"offset"`
-	}
-	if s.Auth(&wish) != nil || wish.PID == "" {
-		return nil
-	}
-	r.mu.Lock()
-	old := r.live[wish.PID]
-	r.mu.Unlock()
-	if old != nil {
-		old.conn.session.Close(&CloseError{Reason: TransportClose, Err: errReplaced})
-		select {
-		case <-old.ctx.Done():
-		case <-ctx.Done():
-		}
-	}
-	st := r.take(wish.PID, wish.Offset)
-	if st == nil {
-		r.server.stats.recoveryFailed.Add(1)
-		return nil
-	}
-	select {
-	case <-st.socket.finished:
-	case <-ctx.Done():
-		r.release(st)
-		return nil
-	}
-	s.resume(st)
-	return st
-}
-
-// take claims a state.
-func (r *recovery) take(pid, offset string) *state {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	st := r.states[pid]
-	if st == nil || st.claimed || time.Now().After(st.until) {
-		return nil
-	}
-	seen, ok := r.log.parse(offset)
-	if !ok {
-		return nil
-	}
-	st.from = max(seen, st.progress.since)
-	if st.from >= st.progress.last {
-		// It has seen all that was sent to it, however long ago that was.
-		st.from = max(st.from, st.left)
-	}
-	if !r.log.reaches(st.from) {
-		return nil
-	}
-	st.claimed = true
-	return st
-}
-
-// release gives up a state that was claimed. It does nothing if there is none.
-func (r *recovery) release(st *state) {
-	if st == nil {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.forget(st)
-}
-
-var errNotRecovered = errors.New("what the client has missed is more than can be sent")
-
-// connect makes s reachable and queues what tells its client: what it has
-// missed, if it comes back to st, and then the reply. An error means that it
-// could not be brought up to date.
-func (r *recovery) connect(s *Socket, st *state, reply *encoded) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	packets := reply.list
-	s.progress = progress{since: r.log.last, last: r.log.last}
-	if st != nil {
-		defer r.forget(st)
-		if !r.log.reaches(st.from) {
-			return errNotRecovered
-		}
-		missed, last := r.log.missed(st)
-		packets = append(missed, packets...)
-		s.progress = progress{since: st.from, last: max(last, st.progress.last)}
-		_ = r.namespace.rooms.join(s, st.rooms, 0) // if it has left meanwhile, connect says so
-	}
-	if err := r.namespace.rooms.connect(s, packets); err != nil {
-		return err
-	}
-	r.live[s.privateID] = s
-	if st != nil {
-		r.server.stats.recovered.Add(1)
-		if !slices.Contains(st.rooms, s.id) {
-			r.namespace.rooms.leave(s, []string{s.id})
-		}
-	}
-	return nil
-}
-
-// forget drops a state. The lock is held.
-func (r *recovery) forget(st *state) {
-	if r.states[st.socket.privateID] != st {
-		return
-	}
-	delete(r.states, st.socket.privateID)
-	r.server.recoveryBytes.Add(-st.size)
-	if r.namespace.dynamic != nil && r.server.countOut(r.namespace) {
-		r.closeLocked()
-	}
-}
-
-// forgetFirst drops the state that is oldest. The lock is held.
-func (r *recovery) forgetFirst() {
-	st := r.gone[0]
-	r.gone[0] = nil
-	r.gone = r.gone[1:]
-	if !st.claimed { // a socket is about to take it
-		r.forget(st)
-	}
-}
-
-// sweepLater makes sure that what is kept is dropped in time. The lock is held.
-func (r *recovery) sweepLater() {
-	if r.timer == nil && !r.closed {
-		r.timer = time.AfterFunc(r.server.options.Recovery.Window/4, r.sweep)
-	}
-}
-
-// sweep drops what has been kept for long enough.
-func (r *recovery) sweep() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.timer = nil
-	now := time.Now()
-	for len(r.gone) > 0 && (!r.gone[0].until.After(now) || r.states[r.gone[0].socket.privateID] != r.gone[0]) {
-		r.forgetFirst()
-	}
-	r.log.prune()
-	if len(r.gone) > 0 || !r.log.empty() {
-		r.sweepLater()
-	}
-}
-
-// close drops everything, for good.
-func (r *recovery) close() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.closeLocked()
-}
-
-func (r *recovery) closeLocked() {
-	r.closed = true
-	if r.timer != nil {
-		r.timer.Stop()
-		r.timer = nil
-	}
-	for _, st := range r.states {
-		r.forget(st)
-	}
-	r.gone = nil
-	r.log.clear()
-}
-
-// closeRecovery drops what is kept for clients that may come back.
-func (srv *Server) closeRecovery() {
-	srv.mu.RLock()
-	all := slices.Collect(maps.Values(srv.namespaces))
-	srv.mu.RUnlock()
-	for _, n := range all {
-		if n.recovery != nil {
-			n.recovery.close()
-		}
-	}
 }

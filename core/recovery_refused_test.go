@@ -2,6 +2,7 @@ package core_test
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"testing"
@@ -31,6 +32,7 @@ func TestRecoveryRefused(t *testing.T) {
 		"too late": {
 			options: core.Recovery{Window: time.Second},
 			lose: func(_ *testing.T, _ *rig, c *client, _ *comeback) {
+				<-time.After(100 * time.Millisecond) // so that nothing is swept at the moment it expires
 				c.pipe.Cut()
 				synctest.Wait()
 				<-time.After(time.Second + 1)
@@ -80,12 +82,6 @@ func TestRecoveryRefused(t *testing.T) {
 				tt.lose(t, r, c, &back)
 				synctest.Wait()
 				c = r.dial()
-				if name == "more than the outbox holds" {
-					// It is too late to start afresh on this session: the next one does.
-					c.send(`0{"pid":"` + back.pid + `","offset":"` + back.offset + `"}`)
-					c.expectEnd()
-					c = r.dial()
-				}
 				wantEvents(t, "missed", c.joinWith(&back))
 				synctest.Wait()
 				if s := r.Of("/").Socket(back.sid); back.sid == old.sid || back.pid == old.pid || s == nil || s.Recovered() {
@@ -133,6 +129,120 @@ func TestRecoveryMiddleware(t *testing.T) {
 				banned = false
 				wantEvents(t, "missed", c.joinWith(&back)) // afresh
 			})
+		})
+	}
+}
+
+// Of two who want to come back to the same state one does, even if its time
+// passes while it waits for a handler; the other starts afresh.
+func TestRecoveryIsClaimedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := recovering(t, core.Recovery{Window: time.Second})
+		hold := make(chan struct{})
+		core.On(r.Of("/"), "stuck", func(context.Context, *core.Socket, core.None) (core.None, error) {
+			<-hold
+			return core.None{}, nil
+		})
+		var back comeback
+		c := r.dial()
+		c.joinWith(&back)
+		c.send(`2["stuck"]`)
+		synctest.Wait()
+		c.pipe.Cut()
+		synctest.Wait()
+		first, second, other := r.dial(), r.dial(), back
+		first.send(`0{"pid":"` + back.pid + `"}`)
+		synctest.Wait()
+		second.joinWith(&other)
+		<-time.After(3 * time.Second)
+		close(hold)
+		first.expect(`0{"sid":"` + back.sid + `","pid":"` + back.pid + `"}`)
+		if other.sid == back.sid || other.pid == back.pid {
+			t.Errorf("both came back as %v", back)
+		}
+	})
+}
+
+// A client that had to start afresh still sends the offset it had before. What
+// it missed then is gone, and does not turn up later.
+func TestRecoveryAfterAFreshStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := recovering(t, core.Recovery{})
+		var back comeback
+		c := r.dial()
+		c.joinWith(&back)
+		emit(t, r.Of("/"), "first")
+		c.events(&back, 1)
+		c.send("1") // it leaves
+		c.pipe.Cut()
+		synctest.Wait()
+		emit(t, r.Of("/"), "while it was away")
+		c = r.dial()
+		wantEvents(t, "missed", c.joinWith(&back))
+		c.pipe.Cut()
+		synctest.Wait()
+		emit(t, r.Of("/"), "missed")
+		wantEvents(t, "missed", r.dial().joinWith(&back), `2["missed"]`)
+	})
+}
+
+// What Emit has refused does not come later.
+func TestRecoveryOfRefusedEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, core.Options{Recovery: &core.Recovery{}, MaxOutboxBytes: 1000})
+		var back comeback
+		c := r.dial()
+		c.joinWith(&back)
+		s := socketOf(t, r.Of("/"))
+		c.pipe.Stall(true)
+		emit(t, s, "kept", strings.Repeat("x", 700))
+		synctest.Wait()
+		if err := s.Self().Overflow(core.Refuse).Emit(t.Context(), "refused", strings.Repeat("x", 700)); !errors.Is(err, core.ErrOutboxFull) {
+			t.Errorf("Emit: %v", err)
+		}
+		if err := s.Emit(t.Context(), "too large", strings.Repeat("x", 1700)); !errors.Is(err, core.ErrTooLarge) {
+			t.Errorf("Emit: %v", err)
+		}
+		c.pipe.Cut()
+		synctest.Wait()
+		c = r.dial()
+		wantEvents(t, "missed", c.joinWith(&back), `2["kept","`+strings.Repeat("x", 700)+`"]`)
+	})
+}
+
+// What is missing can grow while middleware decides. If it is too much in the
+// end the client is sent away, to start afresh.
+func TestRecoveryThatBecomesTooMuch(t *testing.T) {
+	for name, o := range map[string]core.Options{
+		"for the outbox": {MaxOutboxBytes: 1000, Recovery: &core.Recovery{RunMiddleware: true}},
+		"to be kept":     {Recovery: &core.Recovery{RunMiddleware: true, MaxBytes: 2000}},
+	} {
+		inBubble(t, name, func(t *testing.T) {
+			r := newRig(t, o)
+			r.Of("/").Use(func(next core.Handler) core.Handler {
+				return func(ctx context.Context, req *core.Request) error {
+					<-time.After(time.Second)
+					return next(ctx, req)
+				}
+			})
+			var back comeback
+			c := r.dial()
+			c.joinWith(&back)
+			c.pipe.Cut()
+			synctest.Wait()
+			c = r.dial()
+			c.send(`0{"pid":"` + back.pid + `"}`)
+			synctest.Wait()
+			for range 3 {
+				emit(t, r.Of("/"), "filler", strings.Repeat("x", 500))
+			}
+			c.expectEnd()
+			synctest.Wait()
+			old := back
+			wantEvents(t, "missed", r.dial().joinWith(&back))
+			if back.sid == old.sid {
+				t.Error("it came back with something missing")
+			}
 		})
 	}
 }

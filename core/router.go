@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,7 @@ type router struct {
 	onDisconnect []func(ctx context.Context, s *Socket, cause error)
 	onAny        []func(ctx context.Context, s *Socket, event string, args Args)
 	onOutgoing   []func(s *Socket, event string, args []any)
+	serverSide   map[string]func(ctx context.Context, args Args) (any, error)
 
 	own      atomic.Bool            // something was registered here
 	composed atomic.Pointer[routes] // from the above when it is needed; nil if it has changed since
@@ -44,6 +46,7 @@ type routes struct {
 	onDisconnect []func(ctx context.Context, s *Socket, cause error)
 	onAny        []func(ctx context.Context, s *Socket, event string, args Args)
 	onOutgoing   []func(s *Socket, event string, args []any)
+	serverSide   map[string]func(ctx context.Context, args Args) (any, error)
 }
 
 func (r *routes) event(name string) Handler {
@@ -170,7 +173,10 @@ func (r *router) compose() *routes {
 	if c := r.composed.Load(); c != nil {
 		return c
 	}
-	c := &routes{events: make(map[string]Handler)}
+	c := &routes{
+		events:     make(map[string]Handler),
+		serverSide: make(map[string]func(context.Context, Args) (any, error)),
+	}
 	before := [][]Middleware{r.server.chain()}
 	if r.base != nil {
 		r.base.mu.Lock()
@@ -200,6 +206,7 @@ func (r *routes) include(from *router, before [][]Middleware) {
 	r.onDisconnect = append(r.onDisconnect, from.onDisconnect...)
 	r.onAny = append(r.onAny, from.onAny...)
 	r.onOutgoing = append(r.onOutgoing, from.onOutgoing...)
+	maps.Copy(r.serverSide, from.serverSide)
 }
 
 // unknownEvent ends the chain of an event without handler. The reference

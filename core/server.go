@@ -31,6 +31,7 @@ package core
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -55,6 +56,8 @@ type Server struct {
 
 	recoveryBytes atomic.Int64                 // what all namespaces keep for recovery
 	middleware    atomic.Pointer[[]Middleware] // replaced as a whole, under mu
+
+	adapterClosed sync.Once
 
 	mu           sync.RWMutex // guards what follows, the namespaces of families, and registration
 	namespaces   map[string]*Namespace
@@ -86,6 +89,11 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	srv.Of("/")
+	if o.Adapter != nil {
+		if err := o.Adapter.Attach(srv); err != nil {
+			return nil, fmt.Errorf("core: Options.Adapter: %w", err)
+		}
+	}
 	return srv, nil
 }
 

@@ -21,6 +21,7 @@ type Target struct {
 
 	delivery   session.Delivery
 	noCompress bool
+	local      bool
 }
 
 // To adds rooms: the target is everybody who is in at least one. A socket's id
@@ -41,7 +42,8 @@ func (t Target) Except(rooms ...string) Target {
 
 // Volatile sends to those only who can take it now: for a client whose
 // transport is not ready, or for whom more than Options.MaxVolatileBytes wait,
-// the event is dropped. It is not kept for recovery either.
+// the event is dropped. It is not kept for recovery either, and clients do not
+// get it after they have come back.
 func (t Target) Volatile() Target {
 	t.delivery.Volatile = true
 	return t

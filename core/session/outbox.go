@@ -25,16 +25,16 @@ type load struct{ bytes, packets int }
 
 func loadOf(packets []transports.Packet) load {
 	l := load{packets: len(packets)}
-	l.bytes = l.packets * packetOverhead
+	l.bytes = l.packets * PacketOverhead
 	for i := range packets {
 		l.bytes += len(packets[i].Data)
 	}
 	return l
 }
 
-// packetOverhead is what a queued packet costs besides its data, so that a
+// PacketOverhead is what a queued packet costs besides its data, in bytes, so that a
 // flood of empty packets is bounded too.
-const packetOverhead = 64
+const PacketOverhead = 64
 
 func (l *load) add(more load) {
 	l.bytes += more.bytes
