@@ -115,6 +115,7 @@ func TestRecovery(t *testing.T) {
 		var back comeback
 		c := r.dial()
 		c.joinWith(&back)
+		synctest.Wait()
 		s := ns.Socket(back.sid)
 		emit(t, ns, "first", 1)
 		wantEvents(t, "before", c.events(&back, 1), `2["first",1]`)
@@ -273,6 +274,75 @@ func TestRecoveryWithTheOffsetOfAnotherLog(t *testing.T) {
 			t.Error("the client started afresh")
 		}
 	})
+}
+
+// A client that loses its connection again on its way back can still come back:
+// while it waits for a handler, while middleware decides, and at any other
+// moment. If it is sent away it cannot.
+func TestRecoveryInterrupted(t *testing.T) {
+	for name, tt := range map[string]struct {
+		middleware bool // that waits, not a handler
+		away       bool // by middleware
+	}{
+		"while a handler runs":  {},
+		"while middleware runs": {middleware: true},
+		"by being sent away":    {middleware: true, away: true},
+	} {
+		inBubble(t, name, func(t *testing.T) {
+			r := recovering(t, core.Recovery{RunMiddleware: tt.middleware, Window: time.Minute})
+			ns := r.Of("/")
+			hold := make(chan struct{})
+			away := tt.away
+			core.On(ns, "slow", func(context.Context, *core.Socket, core.None) (core.None, error) {
+				if !tt.middleware {
+					<-hold
+				}
+				return core.None{}, nil
+			})
+			var back comeback
+			c := r.dial()
+			c.joinWith(&back)
+			c.send(`2["slow"]`)
+			synctest.Wait()
+			ns.Use(func(next core.Handler) core.Handler {
+				return func(ctx context.Context, r *core.Request) error {
+					if away {
+						away = false
+						r.Socket.Disconnect()
+					}
+					<-hold
+					return next(ctx, r)
+				}
+			})
+			c.pipe.Cut()
+			synctest.Wait()
+			emit(t, ns, "missed", 1)
+			<-time.After(40 * time.Second)
+
+			lost := r.dial()
+			lost.send(`0{"pid":"` + back.pid + `"}`)
+			synctest.Wait()
+			lost.pipe.Cut()
+			synctest.Wait()
+			<-time.After(time.Second)
+			close(hold)
+			synctest.Wait()
+			emit(t, ns, "missed", 2)
+			<-time.After(40 * time.Second) // the time begins anew with each loss
+			old, want := back, []string{`2["missed",1]`, `2["missed",2]`}
+			if tt.away {
+				want = nil
+			}
+			wantEvents(t, "missed", r.dial().joinWith(&back), want...)
+			if (back.sid != old.sid) != tt.away {
+				t.Errorf("came back as %v, was %v", back, old)
+			}
+			<-time.After(5 * time.Minute)
+			if n := r.Stats().RecoveryBytes; n != 0 {
+				t.Errorf("%d bytes are kept when nobody can come back", n)
+			}
+		})
+	}
 }
 
 // One state is restored once.
