@@ -19,7 +19,7 @@ type state struct {
 	from     uint64 // of the log: what comes after it is missing; set by take
 	size     int64
 	until    time.Time
-	claimed  bool // a socket is on its way to take it, and has it as its claim
+	claimant *Socket // is on its way to take it, and has it as its claim
 }
 
 // errReplaced is behind the end of a connection whose client has come back on
@@ -71,7 +71,7 @@ func (r *recovery) giveBack(st *state, cause *CloseError) {
 		return
 	}
 	again := *st // the place of st among those gone is not right any more
-	again.claimed = false
+	again.claimant = nil
 	again.until = time.Now().Add(r.server.options.Recovery.Window)
 	r.states[st.socket.privateID] = &again
 	r.gone = append(r.gone, &again)
@@ -111,10 +111,7 @@ func (r *recovery) claim(ctx context.Context, s *Socket) *state {
 	if s.Auth(&wish) != nil || wish.PID == "" {
 		return nil
 	}
-	r.mu.Lock()
-	old := r.live[wish.PID]
-	r.mu.Unlock()
-	if old != nil {
+	for old := r.holder(wish.PID); old != nil && ctx.Err() == nil; old = r.holder(wish.PID) {
 		old.conn.session.Close(&CloseError{Reason: TransportClose, Err: errReplaced})
 		select {
 		case <-old.ctx.Done():
@@ -143,6 +140,17 @@ func (r *recovery) claim(ctx context.Context, s *Socket) *state {
 	return st
 }
 
+// holder returns the socket that is connected under a private id, or is about to
+// be, if there is one. If its client asks for the same again it is lost.
+func (r *recovery) holder(pid string) *Socket {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if st := r.states[pid]; st != nil {
+		return st.claimant
+	}
+	return r.live[pid]
+}
+
 // name gives a socket that connects afresh what its client can come back with.
 func (r *recovery) name(s *Socket) {
 	r.mu.Lock()
@@ -155,7 +163,7 @@ func (r *recovery) take(s *Socket, pid, offset string) *state {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	st := r.states[pid]
-	if st == nil || st.claimed || time.Now().After(st.until) {
+	if st == nil || st.claimant != nil || time.Now().After(st.until) {
 		return nil
 	}
 	if s.hasLeft() { // if it leaves from now on, leave gives the state back
@@ -173,8 +181,7 @@ func (r *recovery) take(s *Socket, pid, offset string) *state {
 	if !r.log.reaches(st.from) || !r.fits(st) {
 		return nil
 	}
-	st.claimed = true
-	s.claim = st
+	st.claimant, s.claim = s, st
 	return st
 }
 
@@ -262,7 +269,7 @@ func (r *recovery) forgetFirst() {
 	st := r.gone[0]
 	r.gone[0] = nil
 	r.gone = r.gone[1:]
-	if !st.claimed { // a socket is about to take it
+	if st.claimant == nil { // otherwise a socket is about to take it
 		r.forget(st)
 	}
 }
