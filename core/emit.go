@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/upshift-go/upshift/codec"
 	"github.com/upshift-go/upshift/core/session"
@@ -122,8 +123,13 @@ func (s *Socket) emit(t *Target, event string, args []any) error {
 	if len(n.load().onOutgoing) > 0 {
 		n.tellOutgoing([]*Socket{s}, event, args)
 	}
-	if n.recovery != nil && s.hasConnected() {
-		return n.recovery.send(s, t, event, args)
+	if n.recovery != nil {
+		if s.hasConnected() {
+			return n.recovery.send(s, t, event, args)
+		}
+		// There is no offset yet. Clients take the last element of an event for
+		// it if it is text, the event's name included.
+		args = append(slices.Clip(args), nil)
 	}
 	err := s.deliver(t.delivery, t.noCompress, codec.Packet{Type: codec.Event, Namespace: n.name, Event: event, Args: args})
 	if errors.Is(err, session.ErrDropped) {

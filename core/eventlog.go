@@ -118,13 +118,17 @@ func (srv *Server) checkOffsets() error {
 }
 
 // parse returns the number in an offset. No offset is that of a client that
-// has seen nothing.
+// has seen nothing, and so is that of another log: official clients keep it when
+// they start afresh, as after a restart, until they are sent something.
 func (l *eventLog) parse(offset string) (n uint64, ok bool) {
 	if offset == "" {
 		return 0, true
 	}
-	if len(offset) != offsetLen || offset[:epochLen] != l.epoch {
+	if len(offset) != offsetLen {
 		return 0, false
+	}
+	if offset[:epochLen] != l.epoch {
+		return 0, true
 	}
 	for i := epochLen; i < offsetLen; i++ {
 		digit := bytes.IndexByte([]byte(numberDigits), offset[i])

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -48,9 +49,10 @@ func TestMaxNamespaces(t *testing.T) {
 		r.OfPattern("/{any}")
 		c := r.join()
 		c.send("0/a", "0/b", "0/c")
-		c.next()
-		c.next()
-		c.expect("4/c," + refusal)
+		answers := []string{c.next(), c.next(), c.next()} // in any order
+		if !slices.Contains(answers, "4/c,"+refusal) {
+			t.Errorf("answers: %q", answers)
+		}
 		c.send("1/a", "0/c")
 		if m := c.next(); !strings.HasPrefix(m, "0/c,") {
 			t.Errorf("after it has left one: %s", m)

@@ -19,8 +19,9 @@ import (
 // What it costs: every event that is sent, volatile ones and those that are to
 // be answered excepted, is kept for a while, and every event that is not to be
 // answered carries an offset of ten characters as a surplus last argument, which
-// handlers on the client get to see. It is in memory: a client that comes back to another server, or
-// after a restart, starts afresh.
+// handlers on the client get to see; it is null in what is sent before the
+// client is connected. It is in memory: a client that comes back to another
+// server, or after a restart, starts afresh.
 type Recovery struct {
 	// Window is how long after its disconnection a client may come back.
 	// Default 2 minutes. Events are kept for that time and for the time in

@@ -19,7 +19,7 @@ type state struct {
 	from     uint64 // of the log: what comes after it is missing; set by take
 	size     int64
 	until    time.Time
-	claimed  bool // a socket is on its way to take it
+	claimant *Socket // is on its way to take it, and has it as its claim
 }
 
 // errReplaced is behind the end of a connection whose client has come back on
@@ -33,6 +33,10 @@ func (r *recovery) leave(s *Socket, cause *CloseError) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.namespace.rooms.remove(s)
+	if st := s.claim; st != nil {
+		s.claim = nil
+		r.giveBack(st, cause)
+	}
 	if r.live[s.privateID] != s {
 		return
 	}
@@ -53,6 +57,24 @@ func (r *recovery) leave(s *Socket, cause *CloseError) {
 	for len(r.gone) > 0 && r.server.recoveryBytes.Load() > options.MaxBytes {
 		r.forgetFirst()
 	}
+	r.sweepLater()
+}
+
+// giveBack lets a client come back that has been disconnected again on its way,
+// if the cause allows it. The lock is held.
+func (r *recovery) giveBack(st *state, cause *CloseError) {
+	if r.closed || !recoverable(cause.Reason) {
+		r.forget(st)
+		return
+	}
+	if r.states[st.socket.privateID] != st {
+		return
+	}
+	again := *st // the place of st among those gone is not right any more
+	again.claimant = nil
+	again.until = time.Now().Add(r.server.options.Recovery.Window)
+	r.states[st.socket.privateID] = &again
+	r.gone = append(r.gone, &again)
 	r.sweepLater()
 }
 
@@ -89,37 +111,62 @@ func (r *recovery) claim(ctx context.Context, s *Socket) *state {
 	if s.conn.old || s.Auth(&wish) != nil || wish.PID == "" {
 		return nil
 	}
-	r.mu.Lock()
-	old := r.live[wish.PID]
-	r.mu.Unlock()
-	if old != nil {
+	for old := r.holder(wish.PID); old != nil && ctx.Err() == nil; old = r.holder(wish.PID) {
 		old.conn.session.Close(&CloseError{Reason: TransportClose, Err: errReplaced})
 		select {
 		case <-old.ctx.Done():
 		case <-ctx.Done():
 		}
 	}
-	st := r.take(wish.PID, wish.Offset)
+	st := r.take(s, wish.PID, wish.Offset)
 	if st == nil {
-		r.server.stats.recoveryFailed.Add(1)
+		if !s.hasLeft() {
+			r.server.stats.recoveryFailed.Add(1)
+		}
 		return nil
 	}
 	select {
 	case <-st.socket.finished:
 	case <-ctx.Done():
-		r.release(st)
+		r.release(s)
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if s.claim != st {
 		return nil
 	}
 	s.resume(st)
 	return st
 }
 
-// take claims a state.
-func (r *recovery) take(pid, offset string) *state {
+// holder returns the socket that is connected under a private id, or is about to
+// be, if there is one. If its client asks for the same again it is lost.
+func (r *recovery) holder(pid string) *Socket {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if st := r.states[pid]; st != nil {
+		return st.claimant
+	}
+	return r.live[pid]
+}
+
+// name gives a socket that connects afresh what its client can come back with.
+func (r *recovery) name(s *Socket) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.privateID = newID()
+}
+
+// take claims a state for s.
+func (r *recovery) take(s *Socket, pid, offset string) *state {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	st := r.states[pid]
-	if st == nil || st.claimed || time.Now().After(st.until) {
+	if st == nil || st.claimant != nil || time.Now().After(st.until) {
+		return nil
+	}
+	if s.hasLeft() { // if it leaves from now on, leave gives the state back
 		return nil
 	}
 	seen, ok := r.log.parse(offset)
@@ -134,7 +181,7 @@ func (r *recovery) take(pid, offset string) *state {
 	if !r.log.reaches(st.from) || !r.fits(st) {
 		return nil
 	}
-	st.claimed = true
+	st.claimant, s.claim = s, st
 	return st
 }
 
@@ -148,14 +195,18 @@ func (r *recovery) fits(st *state) bool {
 	return size <= r.server.options.MaxOutboxBytes && len(missed) < r.server.options.MaxOutboxPackets
 }
 
-// release gives up a state that was claimed. It does nothing if there is none.
-func (r *recovery) release(st *state) {
-	if st == nil {
+// release gives up what s has claimed, for good: s connects afresh or not at
+// all. It does nothing if there is no claim, or none any more.
+func (r *recovery) release(s *Socket) {
+	if r == nil {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.forget(st)
+	if s.claim != nil {
+		r.forget(s.claim)
+		s.claim = nil
+	}
 }
 
 var errNotRecovered = errors.New("what the client has missed is more than can be sent")
@@ -169,8 +220,12 @@ func (r *recovery) connect(s *Socket, st *state, reply *encoded) error {
 	packets := reply.list
 	s.progress = progress{since: r.log.last, last: r.log.last}
 	if st != nil {
-		defer r.forget(st)
+		if s.claim != st {
+			return ErrDisconnected
+		}
 		if !r.log.reaches(st.from) {
+			r.forget(st)
+			s.claim = nil
 			return errNotRecovered
 		}
 		missed, last := r.log.missed(st)
@@ -179,10 +234,16 @@ func (r *recovery) connect(s *Socket, st *state, reply *encoded) error {
 		_ = r.namespace.rooms.join(s, st.rooms, 0) // if it has left meanwhile, connect says so
 	}
 	if err := r.namespace.rooms.connect(s, packets); err != nil {
+		if st != nil && !errors.Is(err, session.ErrClosed) { // otherwise leave gives it back
+			r.forget(st)
+			s.claim = nil
+		}
 		return err
 	}
 	r.live[s.privateID] = s
 	if st != nil {
+		r.forget(st)
+		s.claim = nil
 		r.server.stats.recovered.Add(1)
 		if !slices.Contains(st.rooms, s.id) {
 			r.namespace.rooms.leave(s, []string{s.id})
@@ -208,7 +269,7 @@ func (r *recovery) forgetFirst() {
 	st := r.gone[0]
 	r.gone[0] = nil
 	r.gone = r.gone[1:]
-	if !st.claimed { // a socket is about to take it
+	if st.claimant == nil { // otherwise a socket is about to take it
 		r.forget(st)
 	}
 }

@@ -115,6 +115,7 @@ func TestRecovery(t *testing.T) {
 		var back comeback
 		c := r.dial()
 		c.joinWith(&back)
+		synctest.Wait()
 		s := ns.Socket(back.sid)
 		emit(t, ns, "first", 1)
 		wantEvents(t, "before", c.events(&back, 1), `2["first",1]`)
@@ -225,6 +226,123 @@ func TestRecoveryAndVolatileEvents(t *testing.T) {
 		}
 		wantEvents(t, "missed", r.dial().joinWith(&back), `2["second"]`)
 	})
+}
+
+// What is sent before the client is connected carries no offset and ends with
+// null: the client takes the last element of an event for one if it is text,
+// which may be the event's name (spec 13.1).
+func TestNothingPassesForAnOffset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := recovering(t, core.Recovery{})
+		ns := r.Of("/")
+		ns.Use(func(next core.Handler) core.Handler {
+			return func(ctx context.Context, r *core.Request) error {
+				emit(t, r.Socket, "welcome", "text")
+				emit(t, r.Socket.Self().Volatile(), "bare")
+				return next(ctx, r)
+			}
+		})
+		c := r.dial()
+		c.send("0")
+		c.expect(`2["welcome","text",null]`)
+		c.expect(`2["bare",null]`)
+	})
+}
+
+// A client keeps its offset when it starts afresh, as after a restart: until it
+// is sent something, what it comes back with is the offset of another log.
+func TestRecoveryWithTheOffsetOfAnotherLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var back comeback
+		old := recovering(t, core.Recovery{})
+		c := old.dial()
+		c.joinWith(&back)
+		emit(t, old.Of("/"), "first")
+		c.events(&back, 1)
+		c.pipe.Cut()
+
+		r := recovering(t, core.Recovery{})
+		emit(t, r.Of("/"), "before")
+		c = r.dial()
+		wantEvents(t, "at another server", c.joinWith(&back))
+		fresh := back
+		c.pipe.Cut()
+		synctest.Wait()
+		emit(t, r.Of("/"), "missed")
+		wantEvents(t, "missed", r.dial().joinWith(&back), `2["missed"]`)
+		if back.sid != fresh.sid {
+			t.Error("the client started afresh")
+		}
+	})
+}
+
+// A client that loses its connection again on its way back can still come back:
+// while it waits for a handler, while middleware decides, and at any other
+// moment. If it is sent away it cannot.
+func TestRecoveryInterrupted(t *testing.T) {
+	for name, tt := range map[string]struct {
+		middleware bool // that waits, not a handler
+		away       bool // by middleware
+	}{
+		"while a handler runs":  {},
+		"while middleware runs": {middleware: true},
+		"by being sent away":    {middleware: true, away: true},
+	} {
+		inBubble(t, name, func(t *testing.T) {
+			r := recovering(t, core.Recovery{RunMiddleware: tt.middleware, Window: time.Minute})
+			ns := r.Of("/")
+			hold := make(chan struct{})
+			away := tt.away
+			core.On(ns, "slow", func(context.Context, *core.Socket, core.None) (core.None, error) {
+				if !tt.middleware {
+					<-hold
+				}
+				return core.None{}, nil
+			})
+			var back comeback
+			c := r.dial()
+			c.joinWith(&back)
+			c.send(`2["slow"]`)
+			synctest.Wait()
+			ns.Use(func(next core.Handler) core.Handler {
+				return func(ctx context.Context, r *core.Request) error {
+					if away {
+						away = false
+						r.Socket.Disconnect()
+					}
+					<-hold
+					return next(ctx, r)
+				}
+			})
+			c.pipe.Cut()
+			synctest.Wait()
+			emit(t, ns, "missed", 1)
+			<-time.After(40 * time.Second)
+
+			lost := r.dial()
+			lost.send(`0{"pid":"` + back.pid + `"}`)
+			synctest.Wait()
+			lost.pipe.Cut()
+			synctest.Wait()
+			<-time.After(time.Second)
+			close(hold)
+			synctest.Wait()
+			emit(t, ns, "missed", 2)
+			<-time.After(40 * time.Second) // the time begins anew with each loss
+			old, want := back, []string{`2["missed",1]`, `2["missed",2]`}
+			if tt.away {
+				want = nil
+			}
+			wantEvents(t, "missed", r.dial().joinWith(&back), want...)
+			if (back.sid != old.sid) != tt.away {
+				t.Errorf("came back as %v, was %v", back, old)
+			}
+			<-time.After(5 * time.Minute)
+			if n := r.Stats().RecoveryBytes; n != 0 {
+				t.Errorf("%d bytes are kept when nobody can come back", n)
+			}
+		})
+	}
 }
 
 // One state is restored once.

@@ -24,13 +24,14 @@ type Socket struct {
 	// Set, with mu held, before user code or a namespace knows the socket.
 	namespace *Namespace
 	id        string
-	privateID string // with recovery: what the client comes back with
+	privateID string // with recovery: what the client comes back with; set with recovery.mu held, too
 	recovered bool
 
 	// With recovery.
 	finished chan struct{} // closed when the worker has done everything
 	kept     bool          // its membership in the namespace goes on; set before ctx ends
 	progress progress      // guarded by recovery.mu
+	claim    *state        // what it is about to come back to, the same
 
 	// Guarded by namespace.rooms.mu.
 	rooms   []string // without the socket's own
@@ -234,7 +235,7 @@ func (s *Socket) connect() {
 	routes := n.load()
 	back, err := s.admit(routes)
 	if err != nil {
-		n.recovery.release(back)
+		n.recovery.release(s)
 		s.refused(err)
 		return
 	}
@@ -242,7 +243,7 @@ func (s *Socket) connect() {
 		Type: codec.Connect, Namespace: n.name, Data: s.connectReply(),
 	})
 	if err != nil { // the codec is broken
-		n.recovery.release(back)
+		n.recovery.release(s)
 		server.report(s, "connect failed", "", err)
 		s.Disconnect()
 		return
@@ -253,7 +254,6 @@ func (s *Socket) connect() {
 	s.mu.Lock()
 	if s.queue.cause != nil {
 		s.mu.Unlock()
-		n.recovery.release(back)
 		return
 	}
 	s.queue.stage = connected
@@ -266,8 +266,12 @@ func (s *Socket) connect() {
 	}
 	if err != nil {
 		// Without the reply there is no way on. If the session is not ending
-		// already, the client tries again.
+		// already, the client tries again. This one has not connected.
+		s.mu.Lock()
+		s.queue.stage = joining
+		s.mu.Unlock()
 		s.conn.session.Close(&CloseError{Reason: ForcedServerClose, Err: err})
+		return
 	}
 	for _, fn := range routes.onConnect {
 		if err := guard(func() error { return fn(s.ctx, s) }); err != nil {
@@ -286,7 +290,7 @@ func (s *Socket) admit(routes *routes) (back *state, err error) {
 	defer cancel()
 	if n.recovery != nil {
 		if back = n.recovery.claim(ctx, s); back == nil {
-			s.privateID = newID()
+			n.recovery.name(s)
 		} else if !n.server.options.Recovery.RunMiddleware {
 			return back, nil
 		}

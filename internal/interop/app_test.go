@@ -36,6 +36,7 @@ type served struct {
 	Reason    string   // disconnect
 	Rooms     []string // disconnect: but the socket's own
 	N         int      // up, post
+	Recovered bool     // connect
 }
 
 type settings struct {
@@ -43,6 +44,7 @@ type settings struct {
 	pingInterval, pingTimeout time.Duration
 	upgradeTimeout            time.Duration
 	codec                     codec.Codec
+	options                   func(o *core.Options) // may change the rest
 }
 
 // A parcel has bytes in every kind of place.
@@ -61,12 +63,16 @@ type parcel struct {
 func startApp(t *testing.T, door string, s settings) *app {
 	t.Helper()
 	a := &app{journal: newJournal[served]()}
-	var err error
-	a.server, err = core.New(core.Options{
+	options := core.Options{
 		PingInterval: s.pingInterval, PingTimeout: s.pingTimeout, UpgradeTimeout: s.upgradeTimeout,
 		Codec:  s.codec,
 		Logger: slog.New(slog.NewTextHandler(&a.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-	})
+	}
+	if s.options != nil {
+		s.options(&options)
+	}
+	var err error
+	a.server, err = core.New(options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +117,7 @@ func (a *app) shutdown(t *testing.T) {
 
 func (a *app) register(n *core.Namespace) {
 	n.OnConnect(func(_ context.Context, s *core.Socket) error {
-		a.saw("connect", s, served{})
+		a.saw("connect", s, served{Recovered: s.Recovered()})
 		return nil
 	})
 	n.OnDisconnect(func(_ context.Context, s *core.Socket, cause error) {

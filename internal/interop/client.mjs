@@ -58,7 +58,7 @@ function watch(name, socket, quiet) {
   const report = (event, more) => write({ client: name, event, ...more });
   const transport = () => socket.io.engine?.transport?.name;
 
-  socket.on("connect", () => report("connect", { sid: socket.id, transport: transport() }));
+  socket.on("connect", () => report("connect", { sid: socket.id, recovered: socket.recovered, transport: transport() }));
   socket.on("connect_error", (err) => report("connect_error", { message: err.message, data: err.data }));
   socket.on("disconnect", (reason, details) =>
     report("disconnect", { reason, message: String(details?.description?.message ?? details?.description ?? "") }));
@@ -85,8 +85,9 @@ function watchEngine(name, manager) {
 
 const operations = {
   // shares names a client whose connection is used; quiet lists events that are
-  // not worth a report.
-  open({ client, url, namespace = "/", options = {}, shares, quiet = [] }) {
+  // not worth a report; clean makes the client forget events that came before
+  // it was connected when the connection is lost.
+  open({ client, url, namespace = "/", options = {}, shares, quiet = [], clean }) {
     let socket;
     if (options.parser) options.parser = parsers[options.parser];
     if (shares) {
@@ -97,6 +98,7 @@ const operations = {
     }
     clients.set(client, socket);
     watch(client, socket, quiet);
+    if (clean) socket.on("disconnect", () => (socket.receiveBuffer = []));
     socket.connect();
   },
   drop({ client }) {

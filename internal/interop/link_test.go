@@ -8,24 +8,42 @@ import (
 	"testing"
 )
 
-// A link is a TCP relay whose wire can be cut or go dead.
+// A link is a TCP relay whose wire can be cut, go dead, be stalled and be
+// mended.
 type link struct {
 	url    string
 	target string
+	stop   func() // ends the link and all connections
 
 	// polls has the connections on which a GET has gone to the server and
 	// nothing has come back yet.
 	polls    *journal[net.Conn]
 	accepted atomic.Int64
+	refused  *journal[struct{}] // connections that were made while the wire was cut
+	down     atomic.Int64       // bytes that came from the server
 	dead     atomic.Bool
 	conns    connSet
 	relays   sync.WaitGroup
+
+	mu    sync.Mutex // guards what follows
+	lanes map[*lane]struct{}
+	flow  chan struct{} // closed unless the link is stalled
+}
+
+// A lane is one connection through a link.
+type lane struct {
+	client, server net.Conn
+	lost           atomic.Bool // something was swallowed, nothing may follow
 }
 
 // startLink starts a link to target, a host:port.
 func startLink(t *testing.T, target string) *link {
 	t.Helper()
-	l := &link{target: target, polls: newJournal[net.Conn]()}
+	l := &link{
+		target: target, polls: newJournal[net.Conn](), refused: newJournal[struct{}](),
+		lanes: make(map[*lane]struct{}), flow: make(chan struct{}),
+	}
+	close(l.flow)
 	listener := listen(t)
 	l.url = "http://" + listener.Addr().String()
 	l.relays.Go(func() {
@@ -35,14 +53,19 @@ func startLink(t *testing.T, target string) *link {
 				return
 			}
 			l.accepted.Add(1)
+			if l.conns.ended() {
+				l.refused.add(struct{}{})
+			}
 			l.relays.Go(func() { l.relay(conn) })
 		}
 	})
-	t.Cleanup(func() {
+	l.stop = sync.OnceFunc(func() {
 		_ = listener.Close()
 		l.conns.end(sever)
+		l.resume()
 		l.relays.Wait()
 	})
+	t.Cleanup(l.stop)
 	return l
 }
 
@@ -56,6 +79,63 @@ func (l *link) reset() { l.conns.end(sever) }
 // end of the other side.
 func (l *link) die() { l.dead.Store(true) }
 
+// vanish ends the clients' sides of all connections, those to come excepted,
+// and leaves the server's sides open: it is not told that the clients have gone.
+func (l *link) vanish() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for w := range l.lanes {
+		w.lost.Store(true)
+		_ = w.client.Close()
+	}
+}
+
+// snap is cut, or reset if hard is set, of the connections that there are.
+func (l *link) snap(hard bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for w := range l.lanes {
+		for _, conn := range []net.Conn{w.client, w.server} {
+			if hard {
+				sever(conn)
+			} else {
+				_ = conn.Close()
+			}
+		}
+	}
+}
+
+// mend lets new connections through again. Those of a dead wire stay dead if
+// they have lost something.
+func (l *link) mend() {
+	l.conns.mend()
+	l.dead.Store(false)
+}
+
+// stall holds everything back in both directions, without reading on, until
+// resume.
+func (l *link) stall() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.flow = make(chan struct{})
+}
+
+func (l *link) resume() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.flow:
+	default:
+		close(l.flow)
+	}
+}
+
+func (l *link) flowing() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.flow
+}
+
 func (l *link) relay(client net.Conn) {
 	defer client.Close()
 	defer l.conns.add(client)()
@@ -65,13 +145,22 @@ func (l *link) relay(client net.Conn) {
 	}
 	defer server.Close()
 	defer l.conns.add(server)()
+	w := &lane{client: client, server: server}
+	l.mu.Lock()
+	l.lanes[w] = struct{}{}
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.lanes, w)
+	}()
 	isThis := func(conn net.Conn) bool { return conn == client }
 	defer l.polls.take(isThis)
 	// An answer is not noted before its request.
 	var order sync.Mutex
 	var both sync.WaitGroup
 	both.Go(func() {
-		l.carry(server, client, func(request []byte) {
+		l.carry(w, server, client, func(request []byte) {
 			order.Lock()
 			defer order.Unlock()
 			_, _ = server.Write(request) // an end shows in the other direction
@@ -81,10 +170,11 @@ func (l *link) relay(client net.Conn) {
 		})
 	})
 	both.Go(func() {
-		l.carry(client, server, func(answer []byte) {
+		l.carry(w, client, server, func(answer []byte) {
 			order.Lock()
 			l.polls.take(isThis)
 			order.Unlock()
+			l.down.Add(int64(len(answer)))
 			_, _ = client.Write(answer)
 		})
 	})
@@ -92,12 +182,15 @@ func (l *link) relay(client net.Conn) {
 }
 
 // carry passes on what comes from src until it ends, and then ends dst.
-func (l *link) carry(dst, src net.Conn, pass func([]byte)) {
+func (l *link) carry(w *lane, dst, src net.Conn, pass func([]byte)) {
 	buf := make([]byte, 16<<10)
 	for {
 		n, err := src.Read(buf)
-		dead := l.dead.Load()
-		if n > 0 && !dead {
+		<-l.flowing()
+		dead := l.dead.Load() || w.lost.Load()
+		if dead {
+			w.lost.Store(true)
+		} else if n > 0 {
 			pass(buf[:n])
 		}
 		if err != nil {
@@ -142,6 +235,26 @@ func (s *connSet) end(over func(net.Conn)) {
 	for conn := range s.conns {
 		over(conn)
 	}
+}
+
+// snap ends the connections that there are, and not those to come.
+func (s *connSet) snap() {
+	s.end(func(conn net.Conn) { _ = conn.Close() })
+	s.mend()
+}
+
+// ended reports whether connections are ended as soon as they are there.
+func (s *connSet) ended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.over != nil
+}
+
+// mend lets connections live from now on.
+func (s *connSet) mend() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = nil
 }
 
 // sever ends a connection with an RST.

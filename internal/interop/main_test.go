@@ -13,15 +13,14 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(
-		m,
-		// fasthttp keeps one for the life of the process, and one for ten
-		// seconds after a server has stopped.
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
-	)
+// lingering are goroutines that fasthttp keeps: one for the life of the
+// process, and one for ten seconds after a server has stopped.
+var lingering = []goleak.Option{
+	goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+	goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"),
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, lingering...) }
 
 // need returns the path of a program, by the first of its names that is found.
 func need(t *testing.T, names ...string) string {

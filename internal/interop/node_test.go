@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -18,9 +19,10 @@ import (
 // A node is a Node.js process that runs official clients for a test. Its
 // methods and those of its clients fail the test if the process has ended.
 type node struct {
-	stdin io.WriteCloser
-	ended chan struct{}
-	log   bytes.Buffer // stderr; read once ended is closed
+	stdin   io.WriteCloser
+	process *os.Process
+	ended   chan struct{}
+	log     bytes.Buffer // stderr; read once ended is closed
 
 	mu      sync.Mutex         // guards what follows
 	clients map[string]*client // by key
@@ -46,6 +48,7 @@ type report struct {
 	Client    string `json:"client,omitempty"`
 	Event     string `json:"event,omitempty"`
 	SID       string `json:"sid,omitempty"`       // connect, sent
+	Recovered bool   `json:"recovered,omitempty"` // connect
 	Transport string `json:"transport,omitempty"` // connect, upgrade
 	Reason    string `json:"reason,omitempty"`    // disconnect
 	Message   string `json:"message,omitempty"`   // connect_error, disconnect, upgradeError
@@ -81,6 +84,7 @@ func startNode(t *testing.T) *node {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	n.process = cmd.Process
 	go func() {
 		defer close(n.ended)
 		n.read(stdout)
@@ -96,6 +100,22 @@ func startNode(t *testing.T) *node {
 		}
 	})
 	return n
+}
+
+// pause stops the process, with all of its clients, until resume.
+func (n *node) pause(t *testing.T) {
+	t.Helper()
+	if err := n.process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.resume(t) })
+}
+
+func (n *node) resume(t *testing.T) {
+	t.Helper()
+	if err := n.process.Signal(syscall.SIGCONT); err != nil {
+		t.Error(err)
+	}
 }
 
 func (n *node) read(stdout io.Reader) {
