@@ -168,6 +168,7 @@ import (
 	"github.com/upshift-go/upshift/transports/pipe"
 	"github.com/upshift-go/upshift/transports/polling"
 	"github.com/upshift-go/upshift/transports/ws"
+	"github.com/upshift-go/upshift/upshifttest"
 )
 `
 

@@ -78,6 +78,15 @@ var rules = []rule{
 		why:   "who embeds the server pays for two transports and nothing more; middleware, adapters and clients import core",
 	},
 	{
+		pkg: "upshifttest",
+		ours: []string{
+			"core", "core/session", "codec", "event", "internal/exchange",
+			"transports", "transports/pipe", "transports/polling", "transports/ws",
+		},
+		never: heavy,
+		why:   "a test of a program needs what the program needs, and a network in memory",
+	},
+	{
 		pkg: "internal/exchange", ours: []string{"transports"}, never: heavy,
 		why: "the HTTP front doors serve whoever stands behind the contract",
 	},
