@@ -3,6 +3,7 @@ module github.com/upshift-go/upshift
 go 1.26.0
 
 require (
+	github.com/go-json-experiment/json v1.27.2
 	github.com/google/go-cmp v0.7.0
 	github.com/lxzan/gws v1.8.9
 	github.com/valyala/fasthttp v1.77.0

@@ -145,7 +145,7 @@ func (jsonText) Unmarshal(data []byte, dst any) error {
 			return nil
 		}
 	}
-	return json.Unmarshal(data, dst)
+	return unmarshal(data, dst)
 }
 
 // AppendJSON appends data, which is JSON.

@@ -37,7 +37,7 @@ func (b *jsonBinary) Unmarshal(data []byte, dst any) error {
 	}
 	text := tokensFor(data, marks)
 	// After an error too dst may hold values, and they must not be tokens.
-	err := json.Unmarshal(text, dst)
+	err := unmarshal(text, dst)
 	if v := reflect.ValueOf(dst); v.Kind() == reflect.Pointer && !v.IsNil() {
 		if fillErr := b.fill(v, 0); err == nil {
 			err = fillErr

@@ -40,9 +40,12 @@ type Request struct {
 	Args codec.Args
 
 	connect bool
-	acked   bool // the client waits for an answer
+	acked   bool   // the client waits for an answer
+	id      uint64 // of the event, if acked
 	answer  []any
 	single  [1]any // what answer refers to when it is one argument
+
+	next *Request // in the queue of its socket
 }
 
 // Connect reports whether the client wants to connect, rather than having
@@ -90,4 +93,15 @@ func guard(f func() error) (err error) {
 		}
 	}()
 	return f()
+}
+
+// run is guard for a Handler, where a function of its own for each event would
+// cost an allocation.
+func (r *Request) run(ctx context.Context, h Handler) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &panicError{value: v, stack: debug.Stack()}
+		}
+	}()
+	return h(ctx, r)
 }

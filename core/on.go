@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/upshift-go/upshift/codec"
 	"github.com/upshift-go/upshift/event"
@@ -45,18 +46,22 @@ func On[In, Out any](r Registry, name string, fn func(ctx context.Context, s *So
 	// What is a single argument, as most payloads are, needs no list of them.
 	_, severalIn := any(new(In)).(event.TuplePointer)
 	_, severalOut := any(*new(Out)).(event.Tuple)
+	targets := sync.Pool{New: func() any { return new(In) }}
 	r.Handle(name, func(ctx context.Context, req *Request) error {
-		in := new(In)
+		target := targets.Get().(*In) //nolint:forcetypeassert // the pool holds nothing else
 		var err error
 		if severalIn {
-			err = req.Args.Bind(event.Pointers(in)...)
+			err = req.Args.Bind(event.Pointers(target)...)
 		} else {
-			err = req.Args.Raw(0).Bind(in)
+			err = req.Args.Raw(0).Bind(target)
 		}
+		var in In
+		in, *target = *target, in // fn gets a copy, the next event a zero value
+		targets.Put(target)
 		if err != nil {
 			return &badPayloadError{err}
 		}
-		out, err := fn(ctx, req.Socket, *in)
+		out, err := fn(ctx, req.Socket, in)
 		switch {
 		case err != nil || !req.acked:
 		case severalOut:

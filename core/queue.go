@@ -13,9 +13,9 @@ type queue struct {
 	stage   stage
 	running bool // a worker is at it
 
-	events []codec.Received
-	bytes  int
-	space  chan struct{} // closed when there is room again; nil if nobody waits
+	first, last *Request // the events, a list
+	bytes       int
+	space       chan struct{} // closed when there is room again; nil if nobody waits
 
 	cause *CloseError // set when the end has begun
 }
@@ -31,12 +31,12 @@ const (
 )
 
 // eventOverhead is what a queued event costs besides its payload.
-const eventOverhead = 128
+const eventOverhead = 192
 
 func (q *queue) end(cause *CloseError, drop bool) {
 	q.cause = cause
 	if drop {
-		q.events, q.bytes = nil, 0
+		q.first, q.last, q.bytes = nil, nil, 0
 	}
 	q.release()
 }
@@ -82,8 +82,7 @@ func (s *Socket) enqueue(r *codec.Received) {
 		s.mu.Unlock()
 		return
 	}
-	s.queue.events = append(s.queue.events, *r)
-	s.queue.bytes += size
+	s.queue.push(&Request{Socket: s, Event: r.Event, Args: r.Args, acked: r.HasID, id: r.ID}, size)
 	run := s.startLocked()
 	s.mu.Unlock()
 	if waited {
@@ -110,16 +109,16 @@ func (s *Socket) work() {
 			s.mu.Unlock()
 			s.connect()
 			continue
-		case stage == connected && len(s.queue.events) > 0:
-			r := s.queue.next()
-			more := len(s.queue.events) > 0
+		case stage == connected && s.queue.first != nil:
+			r := s.queue.pop()
+			more := s.queue.first != nil
 			s.mu.Unlock()
 			if more && !corked {
 				// Answers to a burst leave in one write.
 				session.Cork()
 				corked = true
 			}
-			s.handle(&r)
+			s.handle(r)
 			continue
 		case cause != nil && stage != ended:
 			s.queue.stage = ended
@@ -138,14 +137,21 @@ func (s *Socket) work() {
 	}
 }
 
-// next takes the first event off the queue.
-func (q *queue) next() codec.Received {
-	r := q.events[0]
-	q.events[0] = codec.Received{}
-	q.events = q.events[1:]
-	if len(q.events) == 0 {
-		q.events = nil
+// push queues an event of the given size.
+func (q *queue) push(r *Request, size int) {
+	if q.first == nil {
+		q.first = r
+	} else {
+		q.last.next = r
 	}
+	q.last = r
+	q.bytes += size
+}
+
+// pop takes the first event off the queue, which has one.
+func (q *queue) pop() *Request {
+	r := q.first
+	q.first, r.next = r.next, nil
 	q.bytes -= r.Args.Size() + eventOverhead
 	q.release()
 	return r

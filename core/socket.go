@@ -341,43 +341,39 @@ func (s *Socket) disconnected(cause *CloseError) {
 }
 
 // handle runs one event through its chain and answers it.
-func (s *Socket) handle(r *codec.Received) {
-	req := &Request{Socket: s, Event: r.Event, Args: r.Args, acked: r.HasID}
+func (s *Socket) handle(r *Request) {
+	event, args := r.Event, r.Args // middleware may change them
 	routes := s.namespace.load()
 	for _, fn := range routes.onAny {
-		s.tellAny(fn, r)
+		s.tellAny(fn, event, args)
 	}
-	h := routes.event(r.Event)
-	err := guard(func() error { return h(s.ctx, req) })
+	err := r.run(s.ctx, routes.event(event))
 	if err != nil {
-		s.conn.server.report(s, "handler failed", r.Event, err)
-		if !r.HasID {
-			return
-		}
-		req.answer = []any{s.conn.server.options.ErrorAnswer(clientError(err))}
+		s.conn.server.report(s, "handler failed", event, err)
+		r.answer = []any{s.conn.server.options.ErrorAnswer(clientError(err))}
 	}
-	if !r.HasID {
+	if !r.acked {
 		return
 	}
-	answer := codec.Packet{Type: codec.Ack, Namespace: s.namespace.name, ID: r.ID, HasID: true, Args: req.answer}
+	answer := codec.Packet{Type: codec.Ack, Namespace: s.namespace.name, ID: r.id, HasID: true, Args: r.answer}
 	err = s.deliver(session.Delivery{}, false, answer)
 	if err == nil || errors.Is(err, ErrDisconnected) || errors.Is(err, ErrSlowConsumer) {
 		return
 	}
 	// The answer does not encode, or is too large. The client must not wait
 	// for ever.
-	s.conn.server.report(s, "answer not sent", r.Event, err)
+	s.conn.server.report(s, "answer not sent", event, err)
 	answer.Args = []any{s.conn.server.options.ErrorAnswer(clientError(err))}
 	_ = s.deliver(session.Delivery{}, false, answer) // fails only if the client has gone
 }
 
 // tellAny calls one OnAny function.
-func (s *Socket) tellAny(fn func(ctx context.Context, s *Socket, event string, args Args), r *codec.Received) {
+func (s *Socket) tellAny(fn func(ctx context.Context, s *Socket, event string, args Args), event string, args Args) {
 	err := guard(func() error {
-		fn(s.ctx, s, r.Event, r.Args)
+		fn(s.ctx, s, event, args)
 		return nil
 	})
 	if err != nil {
-		s.conn.server.report(s, "OnAny failed", r.Event, err)
+		s.conn.server.report(s, "OnAny failed", event, err)
 	}
 }

@@ -26,6 +26,25 @@ func rawConn(conn net.Conn) syscall.RawConn {
 	return raw
 }
 
+// readSocket calls read(2) once. It reports 0, nil if there is nothing to read
+// yet, and io.EOF at the end.
+func readSocket(fd uintptr, p []byte) (int, error) {
+	for {
+		n, err := syscall.Read(int(fd), p)
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == syscall.EAGAIN:
+			return 0, nil
+		case err != nil:
+			return 0, err
+		case n == 0:
+			return 0, io.EOF
+		}
+		return n, nil
+	}
+}
+
 // writeSocket calls write(2) once. It reports 0, nil if the socket is full.
 func writeSocket(fd uintptr, p []byte) (int, error) {
 	const most = 1 << 30 // some systems refuse more

@@ -8,10 +8,7 @@
 package ws
 
 import (
-	"bufio"
-	"bytes"
 	"compress/flate"
-	"io"
 	"math"
 	"net"
 	"net/http"
@@ -26,11 +23,11 @@ import (
 // Options says how the WebSocket transport behaves. The zero value works;
 // zero and negative numbers mean the default.
 type Options struct {
-	// ReadBufferSize is the size in bytes of the read buffer that each
-	// connection keeps while it lives; by default 1024. Less saves memory
-	// where many connections are idle. More lets a burst of small messages
-	// be read, and therefore answered, with fewer system calls. It does not
-	// limit the size of messages.
+	// ReadBufferSize is the size in bytes of the buffers that messages are
+	// read into; by default 8192. A burst that fits is read, and therefore
+	// answered, with one system call. A connection borrows a buffer while it
+	// has something to handle, and holds none while it waits, but for one of
+	// 1024 bytes with TLS. It does not limit the size of messages.
 	ReadBufferSize int
 
 	// WriteTimeout is how long a peer may take nothing of what is to be
@@ -78,7 +75,7 @@ type Compression struct {
 }
 
 const (
-	defaultReadBufferSize = 1024
+	defaultReadBufferSize = 8 << 10
 	defaultWriteTimeout   = 10 * time.Second
 	defaultCloseTimeout   = 5 * time.Second
 	defaultThreshold      = 1024
@@ -94,7 +91,8 @@ type transport struct {
 	// one may compress differently.
 	deflatedForms [dialects]any
 
-	upgraders sync.Map // int, the message size limit -> *gws.Upgrader
+	upgraders sync.Map  // int, the message size limit -> *gws.Upgrader
+	blocks    sync.Pool // of *block, see input
 }
 
 var _ transports.HTTPTransport = (*transport)(nil)
@@ -121,6 +119,7 @@ func New(options Options) transports.HTTPTransport {
 		options.Compression.Level = flate.BestSpeed
 	}
 	t := &transport{options: options}
+	t.blocks.New = func() any { return &block{make([]byte, options.ReadBufferSize)} }
 	for d := range t.deflatedForms {
 		t.deflatedForms[d] = deflatedForm{t, dialect(d)}
 	}
@@ -188,13 +187,9 @@ func (u *upgrade) serve(netConn net.Conn, early []byte) {
 	if err := netConn.SetDeadline(time.Time{}); err != nil { // the HTTP server may have left one
 		return
 	}
-	input := io.Reader(netConn)
-	if len(early) > 0 {
-		input = io.MultiReader(bytes.NewReader(early), netConn)
-	}
 	// The reader ends up in a pool of gws that nobody takes from, because
 	// every connection brings its own.
-	reader := bufio.NewReaderSize(input, u.transport.options.ReadBufferSize)
+	reader := u.transport.newReader(netConn, c.gather.raw, early)
 	socket, err := u.transport.upgrader(u.adm.MaxPayload).UpgradeFromConn(&c.gather, reader, u.request)
 	if err != nil {
 		_, _ = c.gather.flush(false) // gws has written its complaint
