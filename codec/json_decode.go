@@ -38,11 +38,16 @@ const (
 func (d *jsonDecoder) Reset() { d.pending = nil }
 
 func (d *jsonDecoder) Decode(f Frame) (Received, bool, error) {
-	take := d.text
+	var (
+		r   Received
+		ok  bool
+		err error
+	)
 	if f.Binary {
-		take = d.attachment
+		r, ok, err = d.attachment(f.Data)
+	} else {
+		ok, err = d.text(f.Data, &r)
 	}
-	r, ok, err := take(f.Data)
 	if err != nil {
 		d.Reset()
 		return Received{}, false, err
@@ -71,30 +76,30 @@ func (d *jsonDecoder) attachment(data []byte) (Received, bool, error) {
 }
 
 // text takes a text message.
-func (d *jsonDecoder) text(data []byte) (r Received, ok bool, err error) {
+func (d *jsonDecoder) text(data []byte, r *Received) (ok bool, err error) {
 	if d.pending != nil {
-		return r, false, NewDecodeError(ErrUnexpectedText, 0)
+		return false, NewDecodeError(ErrUnexpectedText, 0)
 	}
 	if int64(len(data)) > math.MaxUint32 {
-		return r, false, NewDecodeError(ErrInvalidPayload, 0)
+		return false, NewDecodeError(ErrInvalidPayload, 0)
 	}
 	wire, err := wireType(data)
 	if err != nil {
-		return r, false, err
+		return false, err
 	}
 	at, due := 1, 0
 	switch wire {
 	case binaryEvent, binaryAck:
 		r.Type = Event + Type(wire-binaryEvent)
 		if due, at, err = d.count(data); err != nil {
-			return r, false, err
+			return false, err
 		}
 	default:
 		r.Type = Type(wire - '0')
 	}
 	r.Namespace, at = d.readNamespace(data, at)
 	if r.ID, r.HasID, at, err = readID(data, at); err != nil {
-		return r, false, err
+		return false, err
 	}
 	switch r.Type {
 	case Event, Ack:
@@ -102,7 +107,7 @@ func (d *jsonDecoder) text(data []byte) (r Received, ok bool, err error) {
 	case Connect, Disconnect, ConnectError:
 	}
 	r.ID, r.HasID = 0, false // written by nobody, ignored by the reference
-	return r, true, d.data(&r, data, at)
+	return true, d.data(r, data, at)
 }
 
 // wireType reads the type of a packet.
@@ -193,7 +198,7 @@ func (d *jsonDecoder) data(r *Received, data []byte, at int) error {
 }
 
 // message reads the payload of an event or ack that has due attachments.
-func (d *jsonDecoder) message(r Received, data []byte, at, due int) (Received, bool, error) {
+func (d *jsonDecoder) message(r *Received, data []byte, at, due int) (ok bool, err error) {
 	// Without attachments, what looks like a placeholder is ordinary data.
 	s := scanner{data: data[at:], maxDepth: d.limits.MaxDepth, members: due > 0}
 	var (
@@ -205,23 +210,23 @@ func (d *jsonDecoder) message(r Received, data []byte, at, due int) (Received, b
 	}
 	from, to, ok := s.elements(head, &r.Args.spans)
 	if !ok {
-		return r, false, NewDecodeError(ErrInvalidPayload, at+s.at)
+		return false, NewDecodeError(ErrInvalidPayload, at+s.at)
 	}
 	if r.Type == Event {
 		if r.Event, ok = d.eventName(s.data[name.start:name.end]); !ok {
-			return r, false, NewDecodeError(ErrInvalidPayload, at)
+			return false, NewDecodeError(ErrInvalidPayload, at)
 		}
 	}
 	if due > 0 {
-		return Received{}, false, d.await(r, &s, data, s.data[from:to], due)
+		return false, d.await(r, &s, data, s.data[from:to], due)
 	}
 	r.Args.own(jsonText{}, s.data[from:to])
-	return r, true, nil
+	return true, nil
 }
 
 // await keeps a packet until its attachments are there. A packet that cannot be
 // completed is refused before anything is kept.
-func (d *jsonDecoder) await(r Received, s *scanner, text, args []byte, due int) error {
+func (d *jsonDecoder) await(r *Received, s *scanner, text, args []byte, due int) error {
 	for _, m := range s.marks {
 		if m.index < 0 || m.index >= due {
 			return NewDecodeError(ErrAttachmentIndex, len(text)-len(s.data)+m.start)
@@ -232,7 +237,7 @@ func (d *jsonDecoder) await(r Received, s *scanner, text, args []byte, due int) 
 	}
 	values := &jsonBinary{}
 	r.Args.own(values, args)
-	d.pending = &pendingPacket{packet: r, values: values, due: due, bytes: int64(len(text))}
+	d.pending = &pendingPacket{packet: *r, values: values, due: due, bytes: int64(len(text))}
 	return nil
 }
 

@@ -20,8 +20,11 @@ import (
 type connection struct {
 	server  *Server
 	session *session.Session
-	decoder codec.Decoder // used by the reader only
-	old     bool          // the client is one of Socket.IO 2, see eio3.go
+	old     bool // the client is one of Socket.IO 2, see eio3.go
+
+	// Used by the reader only.
+	decoder codec.Decoder
+	recent  *Socket // that the last event was for, as the next one probably is
 
 	mu      sync.Mutex // guards what follows
 	sockets []*Socket  // joining and connected; few, so a list beats a map
@@ -72,12 +75,16 @@ func (c *connection) Message(p transports.Packet) {
 
 // route hands a packet to its socket. An error is a violation of the protocol.
 func (c *connection) route(r *codec.Received) error {
+	if s := c.recent; r.Type == codec.Event && s != nil && s.name == r.Namespace && s.enqueue(r) {
+		return nil
+	}
 	s, err := c.find(r)
 	if err != nil || s == nil {
 		return err
 	}
 	switch r.Type {
 	case codec.Event:
+		c.recent = s
 		s.enqueue(r)
 	case codec.Ack:
 		s.resolve(r)

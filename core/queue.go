@@ -61,13 +61,17 @@ func (s *Socket) startLocked() bool {
 	return true
 }
 
-// enqueue queues an event, after waiting for room if there is none. It is
-// called by the reader only.
-func (s *Socket) enqueue(r *codec.Received) {
+// enqueue queues an event, after waiting for room if there is none. It returns
+// false if the socket does not take events. It is called by the reader only.
+func (s *Socket) enqueue(r *codec.Received) bool {
 	size := r.Args.Size() + eventOverhead
 	limit := s.conn.server.options.MaxQueuedBytes
 	waited := false
 	s.mu.Lock()
+	if s.queue.cause != nil || s.queue.stage <= joining {
+		s.mu.Unlock()
+		return false
+	}
 	for s.queue.cause == nil && s.queue.bytes > 0 && s.queue.bytes+size > limit {
 		if s.queue.space == nil {
 			s.queue.space = make(chan struct{})
@@ -80,7 +84,7 @@ func (s *Socket) enqueue(r *codec.Received) {
 	}
 	if s.queue.cause != nil {
 		s.mu.Unlock()
-		return
+		return true // the event has come too late
 	}
 	s.queue.push(&Request{Socket: s, Event: r.Event, Args: r.Args, acked: r.HasID, id: r.ID}, size)
 	run := s.startLocked()
@@ -91,6 +95,7 @@ func (s *Socket) enqueue(r *codec.Received) {
 	if run {
 		s.conn.server.workers.run(s)
 	}
+	return true
 }
 
 // work does what there is to do and returns when nothing is left.

@@ -1,6 +1,9 @@
 package session
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // A flusher writes to sessions on behalf of others: broadcasts, heartbeats and
 // corked sessions. While it makes one pass over its list, packets gather in
@@ -12,7 +15,14 @@ type flusher struct {
 	dirty   []*Session
 	spare   []*Session
 	running bool
+
+	corked []*Session  // have packets that wait for an Uncork
+	timer  *time.Timer // runs while there are any
 }
+
+// corkTime is how long packets wait for an Uncork. A handler that blocks must
+// not hold back the answers to the events before it.
+const corkTime = time.Millisecond
 
 // add puts a session on the list. The caller has set outbox.queued.
 func (f *flusher) add(s *Session) {
@@ -45,5 +55,35 @@ func (f *flusher) run() {
 			s.mu.Unlock()
 			s.Flush()
 		}
+	}
+}
+
+// addCorked writes to a session in corkTime, unless Uncork has done so before.
+// The caller has set outbox.timed.
+func (f *flusher) addCorked(s *Session) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.corked = append(f.corked, s)
+	switch {
+	case len(f.corked) > 1: // the timer runs
+	case f.timer == nil:
+		f.timer = time.AfterFunc(corkTime, f.uncork)
+	default:
+		f.timer.Reset(corkTime)
+	}
+}
+
+// uncork writes to all sessions that have waited, or have been on the list
+// when others did. It runs on the goroutine of the timer.
+func (f *flusher) uncork() {
+	f.mu.Lock()
+	todo := f.corked
+	f.corked = nil
+	f.mu.Unlock()
+	for _, s := range todo {
+		s.mu.Lock()
+		s.outbox.timed = false
+		s.mu.Unlock()
+		s.Flush()
 	}
 }

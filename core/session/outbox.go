@@ -16,6 +16,7 @@ type outbox struct {
 	corks    int    // while > 0, a flush is left to whoever removes the last cork
 	flushing bool   // somebody is sending
 	queued   bool   // the flusher has this session on its list
+	timed    bool   // the flusher has it on its list of corked sessions
 	noop     bool   // release a parked poll
 	overrun  bool   // the next flush is to end the session: its client is too slow
 }
@@ -162,7 +163,12 @@ const (
 	nobody   writer = iota // somebody else will, or it is not possible now
 	caller                 // who has queued it
 	deferred               // the flusher
+	uncorker               // who removes the cork, or the flusher's timer
 )
+
+// maxCorked is how many bytes gather behind a cork. Answers that are large gain
+// nothing by leaving together.
+const maxCorked = 32 << 10
 
 func (s *Session) arrange(by writer) {
 	switch by {
@@ -170,6 +176,8 @@ func (s *Session) arrange(by writer) {
 		s.Flush()
 	case deferred:
 		s.flusher.add(s)
+	case uncorker:
+		s.flusher.addCorked(s)
 	case nobody:
 	}
 }
@@ -177,9 +185,8 @@ func (s *Session) arrange(by writer) {
 var errSlowConsumer = &transports.CloseError{Reason: transports.TransportError, Err: transports.ErrSlowConsumer}
 
 // Cork makes Send gather packets until the matching Uncork, so that replies to
-// a burst leave in one write. It is a hint, not a promise: packets do not
-// wait for an Uncork that is long in coming, because the flusher takes them
-// as soon as it gets to run.
+// a burst leave in one write. Packets do not wait for an Uncork that is long in
+// coming: for a millisecond at most, and not if there are many.
 func (s *Session) Cork() {
 	s.mu.Lock()
 	s.outbox.corks++
@@ -220,15 +227,21 @@ func (s *Session) enqueue(d Delivery, packets []transports.Packet, by writer) (w
 	case !o.overrun:
 		return nobody, err
 	}
-	if by == caller && o.corks > 0 {
-		by = deferred
+	if by == caller && o.corks > 0 && o.load.bytes < maxCorked {
+		by = uncorker
 	}
-	if by == deferred {
-		if o.queued || !s.link.ready && !o.overrun {
-			return nobody, err
-		}
-		o.queued = true
+	listed := &o.queued
+	switch by {
+	case nobody, caller:
+		return by, err
+	case uncorker:
+		listed = &o.timed
+	case deferred:
 	}
+	if *listed || !s.link.ready && !o.overrun {
+		return nobody, err
+	}
+	*listed = true
 	return by, err
 }
 

@@ -249,7 +249,6 @@ func TestOutbox(t *testing.T) {
 			r.conn.streaming = true
 			r.sink.Ready()
 			r.conn.sent()
-			r.session.flusher.running = true // as if it were busy elsewhere
 			r.session.Cork()
 			for i := range 3 {
 				if err := r.session.Send(text(strconv.Itoa(i))); err != nil {
@@ -259,7 +258,14 @@ func TestOutbox(t *testing.T) {
 			r.expectSent(t, r.conn, "")
 			r.session.Uncork()
 			r.expectSent(t, r.conn, "40 41 42")
-			r.session.flusher.run()
+			r.session.Cork()
+			if err := r.session.Send(text(strings.Repeat("x", maxCorked))); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(r.conn.sent()); n <= maxCorked { // too much to wait
+				t.Errorf("sent %d bytes", n)
+			}
+			r.session.Uncork()
 		})
 	})
 	t.Run("corked packets do not wait for a cork that stays", func(t *testing.T) {
@@ -273,7 +279,16 @@ func TestOutbox(t *testing.T) {
 				t.Fatal(err)
 			}
 			synctest.Wait()
+			r.expectSent(t, r.conn, "")
+			<-time.After(corkTime)
+			synctest.Wait()
 			r.expectSent(t, r.conn, "4a")
+			if err := r.session.Send(text("b")); err != nil { // the timer starts anew
+				t.Fatal(err)
+			}
+			<-time.After(corkTime)
+			synctest.Wait()
+			r.expectSent(t, r.conn, "4b")
 		})
 	})
 }

@@ -44,6 +44,7 @@ type conn struct {
 	closed atomic.Bool // Closed was called, or never will be: input is dropped
 
 	// Owned by the reading goroutine.
+	passing bool  // a packet is being passed to the session: a panic is not gws's
 	deaf    bool  // the session takes nothing more
 	readErr error // why gws stopped reading
 }

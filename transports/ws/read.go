@@ -35,7 +35,11 @@ func (c *conn) run(attach func(transports.Conn) (transports.Sink, error)) {
 	// gws panics over a frame whose length has its highest bit set. Its state
 	// is unknown then, and nothing is read through it any more.
 	if err := guard(c.socket.ReadLoop); err != nil {
-		c.shut(codeProtocol, transportError(err))
+		code := codeProtocol
+		if c.passing {
+			code = codeInternal
+		}
+		c.shut(code, transportError(err))
 		c.linger()
 		return
 	}
@@ -134,10 +138,9 @@ func (c *conn) receive(text bool, data []byte) {
 		c.shut(codeNone, &transports.CloseError{Reason: transports.TransportClose})
 		return
 	}
-	err = guard(func() { c.deaf = c.sink.Receive(packet) != nil })
-	if err != nil {
-		c.shut(codeInternal, transportError(err))
-	}
+	c.passing = true
+	c.deaf = c.sink.Receive(packet) != nil
+	c.passing = false
 }
 
 // decode reads the packet in a message. ok is false if there is none to be
