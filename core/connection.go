@@ -41,9 +41,11 @@ func (srv *Server) Opened(s *session.Session) session.Receiver {
 		server: srv, session: s, decoder: srv.options.Codec.NewDecoder(),
 		old: s.Revision() == transports.Revision3,
 	}
+	c.mu.Lock()
 	c.timer = time.AfterFunc(srv.options.ConnectTimeout, func() {
 		s.Close(&CloseError{Reason: ForcedServerClose, Err: errConnectTimeout})
 	})
+	c.mu.Unlock()
 	if c.old {
 		c.joinMain()
 	}
@@ -186,7 +188,14 @@ func (c *connection) refuse(namespace string, why *Error) error {
 }
 
 // joined stops the connect timer, for good.
-func (c *connection) joined() { c.timer.Stop() }
+func (c *connection) joined() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil // sessions are many, and have this behind them
+	}
+}
 
 // remove forgets a socket that has ended.
 func (c *connection) remove(s *Socket) {
@@ -212,7 +221,7 @@ func (c *connection) left(s *Socket) {
 
 // Closed implements session.Receiver.
 func (c *connection) Closed(cause *transports.CloseError) {
-	c.timer.Stop()
+	c.joined()
 	c.mu.Lock()
 	c.closed = cause
 	sockets := c.sockets

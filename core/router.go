@@ -39,7 +39,7 @@ type registration struct {
 
 // routes are the chains that requests run through. They never change.
 type routes struct {
-	connect      Handler
+	connect      Handler // nil if there is no middleware
 	events       map[string]Handler
 	unknown      Handler
 	onConnect    []func(ctx context.Context, s *Socket) error
@@ -184,7 +184,9 @@ func (r *router) compose() *routes {
 		before = append(before, r.base.middleware)
 	}
 	before = append(before, r.middleware)
-	c.connect = chain(func(context.Context, *Request) error { return nil }, before...)
+	if slices.ContainsFunc(before, func(m []Middleware) bool { return len(m) > 0 }) {
+		c.connect = chain(func(context.Context, *Request) error { return nil }, before...)
+	}
 	c.unknown = chain(unknownEvent, before...)
 	if r.base != nil {
 		c.include(r.base, before)

@@ -286,6 +286,9 @@ func (s *Socket) connect() {
 // error refuses it; what it would have come back to is to be released then.
 func (s *Socket) admit(routes *routes) (back *state, err error) {
 	n := s.namespace
+	if routes.connect == nil && n.recovery == nil {
+		return nil, nil // a context made of s.ctx would leave it larger
+	}
 	ctx, cancel := context.WithTimeout(s.ctx, n.server.options.ConnectTimeout)
 	defer cancel()
 	if n.recovery != nil {
@@ -294,6 +297,9 @@ func (s *Socket) admit(routes *routes) (back *state, err error) {
 		} else if !n.server.options.Recovery.RunMiddleware {
 			return back, nil
 		}
+	}
+	if routes.connect == nil {
+		return back, ctx.Err()
 	}
 	err = guard(func() error { return routes.connect(ctx, &Request{Socket: s, connect: true}) })
 	if err == nil {

@@ -193,6 +193,14 @@ func (c *conn) lost(cause error) {
 	}
 }
 
+// over is the last that happens to a connection.
+func (c *conn) over() {
+	if c.sink != nil {
+		c.lost(errEnded) // if the session's side has ended the goroutine
+	}
+	c.gather.hangUp()
+}
+
 // writeFailed is called by the writing goroutine when it cannot go on.
 func (c *conn) writeFailed(err error) {
 	cause := &transports.CloseError{Reason: transports.TransportClose, Err: err}

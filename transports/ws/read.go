@@ -11,18 +11,17 @@ import (
 	"github.com/upshift-go/upshift/transports"
 )
 
-// run is the life of a connection whose 101 is in the gather, on the
-// connection's own goroutine. It returns when nothing more can be read.
-func (c *conn) run(attach func(transports.Conn) (transports.Sink, error)) {
+// start attaches a connection whose 101 is in the gather to its session, and
+// reports whether there is something to read.
+func (c *conn) start(attach func(transports.Conn) (transports.Sink, error)) bool {
 	sink, err := attach(c)
 	if err != nil {
 		c.closed.Store(true) // nobody to report to
 		c.sendClose(codeNone)
 		c.linger()
-		return
+		return false
 	}
 	c.sink = sink
-	defer c.lost(errEnded) // should the session's side end this goroutine
 	if err := guard(sink.Ready); err != nil {
 		c.shut(codeInternal, transportError(err))
 	}
@@ -30,20 +29,36 @@ func (c *conn) run(attach func(transports.Conn) (transports.Sink, error)) {
 	// session had to say.
 	if _, err := c.gather.flush(false); err != nil {
 		c.lost(&transports.CloseError{Reason: transports.TransportClose, Err: err})
-		return
+		return false
 	}
-	// gws panics over a frame whose length has its highest bit set. Its state
-	// is unknown then, and nothing is read through it any more.
-	if err := guard(c.socket.ReadLoop); err != nil {
-		code := codeProtocol
-		if c.passing {
-			code = codeInternal
-		}
-		c.shut(code, transportError(err))
-		c.linger()
+	return true
+}
+
+// read passes on what the client sends, until nothing more can be read. This is
+// where a connection waits, so what it has on the stack is to be little: the
+// runtime halves a stack of which less than a quarter is in use.
+func (c *conn) read() {
+	defer c.readLoopEnded()
+	c.socket.ReadLoop()
+}
+
+// readLoopEnded is deferred by read.
+func (c *conn) readLoopEnded() {
+	v := recover()
+	switch {
+	case v == nil && c.passing:
+		return // the session's side has ended this goroutine
+	case v == nil:
+		c.readEnded(c.readErr)
 		return
+	case c.passing:
+		c.shut(codeInternal, transportError(panicError(v)))
+	default:
+		// gws panics over a frame whose length has its highest bit set. Its
+		// state is unknown then, and nothing is read through it any more.
+		c.shut(codeProtocol, transportError(panicError(v)))
 	}
-	c.readEnded(c.readErr)
+	c.linger()
 }
 
 // readEnded is told why gws stopped reading.
@@ -94,12 +109,14 @@ func transportError(err error) *transports.CloseError {
 func guard(f func()) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("ws: panic: %v\n%s", v, debug.Stack())
+			err = panicError(v)
 		}
 	}()
 	f()
 	return nil
 }
+
+func panicError(v any) error { return fmt.Errorf("ws: panic: %v\n%s", v, debug.Stack()) }
 
 // events receives what gws reads, for all connections.
 type events struct{ gws.BuiltinEventHandler }

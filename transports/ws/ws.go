@@ -183,19 +183,28 @@ type upgrade struct {
 // serve runs the connection on its own goroutine, from the 101 to the end.
 func (u *upgrade) serve(netConn net.Conn, early []byte) {
 	c := newConn(u.transport, netConn)
-	defer c.gather.hangUp()
-	if err := netConn.SetDeadline(time.Time{}); err != nil { // the HTTP server may have left one
-		return
+	defer c.over()
+	if u.open(c, early) {
+		c.read()
+	}
+}
+
+// open makes a WebSocket of the connection, and reports whether there is
+// something to read.
+func (u *upgrade) open(c *conn, early []byte) bool {
+	g := &c.gather
+	if err := g.net.SetDeadline(time.Time{}); err != nil { // the HTTP server may have left one
+		return false
 	}
 	// The reader ends up in a pool of gws that nobody takes from, because
 	// every connection brings its own.
-	reader := u.transport.newReader(netConn, c.gather.raw, early)
-	socket, err := u.transport.upgrader(u.adm.MaxPayload).UpgradeFromConn(&c.gather, reader, u.request)
+	reader := u.transport.newReader(g.net, g.raw, early)
+	socket, err := u.transport.upgrader(u.adm.MaxPayload).UpgradeFromConn(g, reader, u.request)
 	if err != nil {
-		_, _ = c.gather.flush(false) // gws has written its complaint
-		return
+		_, _ = g.flush(false) // gws has written its complaint
+		return false
 	}
-	c.gather.insertFields(u.fields)
+	g.insertFields(u.fields)
 	c.socket = socket
 	c.dialect = u.dialect
 	if u.deflate.enabled {
@@ -206,7 +215,7 @@ func (u *upgrade) serve(netConn net.Conn, early []byte) {
 		}
 	}
 	c.deflate = u.deflate.enabled
-	c.run(u.adm.Attach)
+	return c.start(u.adm.Attach)
 }
 
 // upgrader returns the gws side of connections whose messages have at most
