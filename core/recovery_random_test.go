@@ -2,8 +2,8 @@ package core_test
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,7 +17,7 @@ import (
 // was told has arrived.
 func TestRecoveryAtRandom(t *testing.T) {
 	for seed := range uint64(30) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := &randomRecovery{Rand: rand.New(rand.NewPCG(seed, 0)), t: t}
 				s.run()

@@ -18,6 +18,7 @@ type outbox struct {
 	queued   bool   // the flusher has this session on its list
 	timed    bool   // the flusher has it on its list of corked sessions
 	noop     bool   // release a parked poll
+	goodbye  bool   // the close packet is to follow when nothing waits
 	overrun  bool   // the next flush is to end the session: its client is too slow
 }
 
@@ -77,6 +78,24 @@ func (o *outbox) take() *batch {
 			b.recycle()
 			return nil
 		}
+	}
+	return b
+}
+
+// sign returns a batch of what has no message in it, or nil if nothing is to be
+// said. The close packet is not in one payload with messages: official clients
+// act upon it before they handle those, which are lost then.
+func (o *outbox) sign() *batch {
+	if !o.noop && !o.goodbye {
+		return nil
+	}
+	b := batches.Get().(*batch) //nolint:forcetypeassert // the pool holds nothing else
+	if o.noop {
+		b.packets = append(b.packets, transports.Packet{Type: transports.Noop})
+	}
+	if o.goodbye {
+		b.packets = append(b.packets, transports.Packet{Type: transports.Close})
+		o.goodbye = false
 	}
 	return b
 }
@@ -264,11 +283,9 @@ func (s *Session) Flush() {
 	for s.state != closed && s.link.ready {
 		b := s.outbox.take()
 		if b == nil {
-			if !s.outbox.noop {
+			if b = s.outbox.sign(); b == nil {
 				break
 			}
-			b = batches.Get().(*batch) //nolint:forcetypeassert // the pool holds nothing else
-			b.packets = append(b.packets, transports.Packet{Type: transports.Noop})
 		}
 		s.outbox.noop = false // any answer releases the poll
 		if !s.sendBatch(b) {
@@ -282,7 +299,7 @@ func (s *Session) Flush() {
 // the lock held and gives it up around calls to others.
 func (s *Session) sendBatch(b *batch) bool {
 	l := s.link
-	last := s.state == closing // the close packet is in this batch
+	last := b.packets[len(b.packets)-1].Type == transports.Close
 	l.ready = false
 	s.mu.Unlock()
 	ready, err := l.conn.Send(b.packets)

@@ -123,9 +123,9 @@ func (s *Session) Close(cause *transports.CloseError) {
 	if s.outbox.empty() && !s.link.ready && !s.outbox.flushing {
 		// A poll that comes after the server has closed is answered by a noop
 		// and a close; one that was waiting, by a close alone.
-		s.outbox.push(transports.Packet{Type: transports.Noop})
+		s.outbox.noop = true
 	}
-	s.outbox.push(transports.Packet{Type: transports.Close})
+	s.outbox.goodbye = true
 	wait := min(orderlyCloseWait, s.manager.options.PingTimeout) // who is silent for longer is gone
 	s.timer = time.AfterFunc(wait, func() { s.fail(cause) })
 	receiver := s.receiver

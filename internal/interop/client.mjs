@@ -11,6 +11,7 @@
 import { Socket as Engine } from "engine.io-client";
 import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
+import io2 from "socket.io-client-2";
 import msgpack from "socket.io-msgpack-parser";
 import * as plain from "../../examples/customcodec/parser.mjs";
 
@@ -18,7 +19,7 @@ const parsers = { msgpack, plain }; // what the parser option may name
 
 const clients = new Map(); // name -> Socket of socket.io-client
 const engines = new Map(); // name -> Socket of engine.io-client
-const pending = new Map(); // number -> ack function of an event that wants an answer
+const pending = new Map(); // number -> { answer, binary } of an event that wants an answer
 const posting = new Set(); // names of clients that post
 let acks = 0;
 
@@ -41,9 +42,12 @@ function pack(value) {
   return value;
 }
 
-// unpack makes Buffers and plain Uint8Arrays in turn: clients send both.
+// unpack makes Buffers and plain Uint8Arrays in turn: clients send both, those
+// of version 2 excepted.
 let binaries = 0;
 const inTurn = (buffer) => (binaries++ % 2 === 0 ? buffer : new Uint8Array(buffer));
+const asBuffer = (buffer) => buffer;
+const binaryFor = (socket) => (socket.onAny ? inTurn : asBuffer);
 function unpack(value, binary = inTurn) {
   if (Array.isArray(value)) return value.map((v) => unpack(v, binary));
   if (value === null || typeof value !== "object") return value;
@@ -62,15 +66,29 @@ function watch(name, socket, quiet) {
   socket.on("connect_error", (err) => report("connect_error", { message: err.message, data: err.data }));
   socket.on("disconnect", (reason, details) =>
     report("disconnect", { reason, message: String(details?.description?.message ?? details?.description ?? "") }));
-  socket.onAny((event, ...args) => {
+  // A client of version 2 calls its refusal by a namespace an error.
+  socket.on("error", (err) => report("refused", { data: err }));
+  onAny(socket, (event, ...args) => {
     if (quiet.includes(event)) return;
     const more = { name: event, args };
     if (typeof args.at(-1) === "function") {
-      pending.set(++acks, args.pop());
+      pending.set(++acks, { answer: args.pop(), binary: binaryFor(socket) });
       more.ack = acks;
     }
     report("message", more);
   });
+}
+
+// onAny has fn called for every event. Clients of version 2 have no function for
+// it.
+function onAny(socket, fn) {
+  if (socket.onAny) return socket.onAny(fn);
+  const onevent = socket.onevent;
+  socket.onevent = function (packet) {
+    const ack = packet.id === undefined || packet.id === null ? [] : [this.ack(packet.id)];
+    fn(...packet.data, ...ack);
+    if (!ack.length) onevent.call(this, packet);
+  };
 }
 
 // watchEngine reports the upgrades of a manager's connections, this and later
@@ -86,14 +104,14 @@ function watchEngine(name, manager) {
 const operations = {
   // shares names a client whose connection is used; quiet lists events that are
   // not worth a report; clean makes the client forget events that came before
-  // it was connected when the connection is lost.
-  open({ client, url, namespace = "/", options = {}, shares, quiet = [], clean }) {
+  // it was connected when the connection is lost; version is that of the client.
+  open({ client, url, namespace = "/", options = {}, shares, quiet = [], clean, version = 4 }) {
     let socket;
     if (options.parser) options.parser = parsers[options.parser];
     if (shares) {
       socket = clients.get(shares).io.socket(namespace, options);
     } else {
-      socket = io(url + namespace, { forceNew: true, autoConnect: false, ...options });
+      socket = (version === 2 ? io2 : io)(url + namespace, { forceNew: true, autoConnect: false, ...options });
       watchEngine(client, socket.io);
     }
     clients.set(client, socket);
@@ -105,7 +123,7 @@ const operations = {
     const socket = clients.get(client);
     clients.delete(client);
     socket.off();
-    socket.offAny();
+    socket.offAny?.();
     socket.disconnect();
   },
   connect({ client, auth }) {
@@ -117,13 +135,16 @@ const operations = {
     clients.get(client).disconnect();
   },
   emit({ client, name, args = [] }) {
-    clients.get(client).emit(name, ...unpack(args));
+    const socket = clients.get(client);
+    socket.emit(name, ...unpack(args, binaryFor(socket)));
   },
   async call({ client, name, args = [] }) {
-    return await new Promise((resolve) => clients.get(client).emit(name, ...unpack(args), (...out) => resolve(out)));
+    const socket = clients.get(client);
+    return await new Promise((resolve) => socket.emit(name, ...unpack(args, binaryFor(socket)), (...out) => resolve(out)));
   },
   answer({ ack, args = [] }) {
-    pending.get(ack)(...unpack(args));
+    const { answer, binary } = pending.get(ack);
+    answer(...unpack(args, binary));
     pending.delete(ack);
   },
   // post emits numbers from 0 on until it is stopped, and asks for an ack each
@@ -159,7 +180,7 @@ const operations = {
   // packed is a packet, a list of names and values, as the official parser for
   // MessagePack writes it.
   packed({ packet }) {
-    const members = packet.map(([name, value]) => [name, unpack(value, (buffer) => buffer)]);
+    const members = packet.map(([name, value]) => [name, unpack(value, asBuffer)]);
     return new msgpack.Encoder().encode(Object.fromEntries(members))[0];
   },
   // The operations on a bare Engine.IO connection begin with "engine".

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// A node is a Node.js process that runs official clients for a test. Its
+// A node is a process, mostly of Node.js, that runs clients for a test. Its
 // methods and those of its clients fail the test if the process has ended.
 type node struct {
 	stdin   io.WriteCloser
@@ -66,12 +66,17 @@ func startNode(t *testing.T) *node {
 	if _, err := os.Stat("node_modules/socket.io-client"); err != nil {
 		missing(t, "the official clients (npm ci in internal/interop)")
 	}
+	return startDriver(t, exec.Command("node", "client.mjs"))
+}
+
+// startDriver starts a process that takes the commands of client.mjs.
+func startDriver(t *testing.T, cmd *exec.Cmd) *node {
+	t.Helper()
 	n := &node{
 		ended:   make(chan struct{}),
 		clients: make(map[string]*client),
 		replies: make(map[int]chan any),
 	}
-	cmd := exec.Command("node", "client.mjs")
 	cmd.Stderr = &n.log
 	var err error
 	if n.stdin, err = cmd.StdinPipe(); err != nil {
@@ -96,7 +101,7 @@ func startNode(t *testing.T) *node {
 		<-n.ended
 		kill.Stop()
 		if t.Failed() && n.log.Len() > 0 {
-			t.Logf("node: %s", n.log.Bytes())
+			t.Logf("%s: %s", cmd, n.log.Bytes())
 		}
 	})
 	return n

@@ -87,7 +87,8 @@ func newSoak(t *testing.T) *soak {
 	}
 	s.register(s.server.Of("/"))
 	listener := listen(t)
-	addrs := []string{listener.Addr().String()}
+	addrs := make([]string, 0, len(doors))
+	addrs = append(addrs, listener.Addr().String())
 	s.own.Go(func() { _ = s.server.ServeListener(listener) }) // until Shutdown
 	for _, door := range []string{"nethttp", "fasthttp"} {
 		front := openDoor(t, door, "", s.server, s.server.ServeFastHTTP)
