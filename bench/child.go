@@ -6,15 +6,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// A child is a server in a process of its own: this program, started again.
+// A child is a server in a process of its own: this program, started again, or
+// Node.
 type child struct {
+	name  string
 	cmd   *exec.Cmd
 	stdin io.Closer
 	addr  string
@@ -28,6 +32,10 @@ func start(name, profile string) (*child, error) {
 	}
 	cmd := exec.Command(exe, "-cpuprofile", profile, "serve", name)
 	cmd.Env = append(os.Environ(), "UPSHIFT_BENCH_SERVE="+name)
+	if name == "node" {
+		cmd = exec.Command("node", "node/server.mjs")
+		cmd.Env = append(os.Environ(), "NODE_ENV=production")
+	}
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -40,7 +48,7 @@ func start(name, profile string) (*child, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	c := &child{cmd: cmd, stdin: stdin}
+	c := &child{name: name, cmd: cmd, stdin: stdin}
 	addr, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s did not say its address: %w", name, err), c.stop())
@@ -80,6 +88,52 @@ func (c *child) resident() (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	pages, err := strconv.ParseInt(string(bytes.Fields(statm)[1]), 10, 64)
+	pages, err := strconv.ParseInt(strings.Fields(string(statm))[1], 10, 64)
 	return pages * int64(os.Getpagesize()), err
+}
+
+// serveUntilEOF serves until standard input ends, so that no server outlives
+// the program that started it.
+func serveUntilEOF(name, profile string) error {
+	serve := servers[name]
+	if serve == nil {
+		return fmt.Errorf("no server %q", name)
+	}
+	if profile != "" {
+		f, err := os.Create(profile)
+		if err != nil {
+			return err
+		}
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer func() {
+			pprof.StopCPUProfile()
+			_ = f.Close()
+		}()
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(os.Stdout, l.Addr()); err != nil {
+		return err
+	}
+	ended := make(chan error, 2)
+	go func() { ended <- serve(l) }()
+	go func() {
+		_, err := io.Copy(io.Discard, os.Stdin)
+		ended <- err
+	}()
+	return <-ended
+}
+
+// servers are those of this program.
+var servers = map[string]func(l net.Listener) error{
+	"upshift":          serveUpshift,
+	"upshift-msgpack":  serveUpshiftMsgPack,
+	"upshift-recovery": serveUpshiftRecovery,
+	"gws":              serveGWS,
+	"limit":            serveLimit,
+	"centrifuge":       serveCentrifuge,
 }

@@ -18,17 +18,19 @@ const patience = 20 * time.Second
 // A client is one WebSocket, spoken in raw frames, so that the load costs as
 // little as can be.
 type client struct {
-	conn net.Conn
-	r    *bufio.Reader
+	conn    net.Conn
+	r       *bufio.Reader
+	dialect dialect
+	rest    []byte // with dialect.lines: of the last frame, what next has not returned
 }
 
-// dial opens a session, WebSocket from the start, and joins the main namespace.
-func dial(addr string) (*client, error) {
+// dial opens a WebSocket and greets the server.
+func dial(addr string, d dialect, buffer int) (*client, error) {
 	conn, err := net.DialTimeout("tcp", addr, patience)
 	if err != nil {
 		return nil, err
 	}
-	c := &client{conn, bufio.NewReaderSize(conn, 4096)}
+	c := &client{conn: conn, r: bufio.NewReaderSize(conn, buffer), dialect: d}
 	if err := c.open(); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
@@ -39,7 +41,15 @@ func (c *client) open() error {
 	if err := c.conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
-	_, err := io.WriteString(c.conn, "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\n"+
+	if err := c.upgrade(c.dialect.path); err != nil {
+		return err
+	}
+	return c.dialect.greet(c)
+}
+
+// upgrade makes the connection a WebSocket.
+func (c *client) upgrade(path string) error {
+	_, err := io.WriteString(c.conn, "GET "+path+" HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\n"+
 		"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 	if err != nil {
 		return err
@@ -49,13 +59,12 @@ func (c *client) open() error {
 			return err
 		}
 	}
-	if err := c.expect("0{"); err != nil {
-		return err
-	}
-	if _, err := c.conn.Write(frame("40")); err != nil {
-		return err
-	}
-	return c.expect("40{")
+	return nil
+}
+
+func (c *client) send(message string) error {
+	_, err := c.conn.Write(frame(message, c.dialect.binary))
+	return err
 }
 
 // expect reads one message and checks how it starts.
@@ -69,6 +78,22 @@ func (c *client) expect(prefix string) error {
 
 // next reads one message. It is valid until the next call.
 func (c *client) next() ([]byte, error) {
+	for !c.buffered() {
+		var err error
+		if c.rest, err = c.nextFrame(); err != nil {
+			return nil, err
+		}
+	}
+	message := c.rest
+	if end := bytes.IndexByte(message, '\n'); end >= 0 && c.dialect.lines {
+		message, c.rest = message[:end], message[end+1:]
+	} else {
+		c.rest = nil
+	}
+	return message, nil
+}
+
+func (c *client) nextFrame() ([]byte, error) {
 	head, err := c.r.Peek(2)
 	if err != nil {
 		return nil, err
@@ -90,6 +115,23 @@ func (c *client) next() ([]byte, error) {
 
 // buffered reports whether next would not have to wait.
 func (c *client) buffered() bool {
+	for {
+		if skip := c.dialect.skip; skip != "" {
+			for bytes.HasPrefix(c.rest, []byte(skip)) {
+				c.rest = bytes.TrimPrefix(c.rest[len(skip):], []byte("\n"))
+			}
+		}
+		if len(c.rest) > 0 {
+			return true
+		}
+		if !c.frameBuffered() {
+			return false
+		}
+		c.rest, _ = c.nextFrame() // does not read, so it cannot fail
+	}
+}
+
+func (c *client) frameBuffered() bool {
 	n := c.r.Buffered()
 	if n < 4 {
 		return false
@@ -101,41 +143,53 @@ func (c *client) buffered() bool {
 	return n >= 2+int(head[1])
 }
 
-// frame returns a client's text frame. All have one mask, and are made before
-// the clock starts: masking costs the server its share and the load nothing.
-func frame(text string) []byte {
+// frame returns a client's frame. All have one mask, and are made before the
+// clock starts: masking costs the server its share and the load nothing.
+func frame(message string, isBinary bool) []byte {
 	mask := [4]byte{0x1b, 0xc5, 0x3d, 0xe7}
 	b := []byte{0x81}
-	if len(text) < 126 {
-		b = append(b, 0x80|byte(len(text)))
+	if isBinary {
+		b[0] = 0x82
+	}
+	if len(message) < 126 {
+		b = append(b, 0x80|byte(len(message)))
 	} else {
-		b = binary.BigEndian.AppendUint16(append(b, 0x80|126), uint16(len(text)))
+		b = binary.BigEndian.AppendUint16(append(b, 0x80|126), uint16(len(message)))
 	}
 	b = append(b, mask[:]...)
-	for i := range len(text) {
-		b = append(b, text[i]^mask[i%4])
+	for i := range len(message) {
+		b = append(b, message[i]^mask[i%4])
 	}
 	return b
 }
 
 // connect opens n sessions, a few at a time.
-func connect(addr string, n int) ([]*client, error) {
-	clients := make([]*client, n)
-	errs := make([]error, 8)
-	var wg sync.WaitGroup
-	for w := range errs {
-		wg.Go(func() {
-			for i := w; i < n && errs[w] == nil; i += len(errs) {
-				clients[i], errs[w] = dial(addr)
-			}
-		})
-	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
+func connect(server *child, n, buffer int) ([]*client, error) {
+	clients, d := make([]*client, n), dialectOf(server.name)
+	err := inParallel(8, n, func(i int) (err error) {
+		clients[i], err = dial(server.addr, d, buffer)
+		return err
+	})
+	if err != nil {
 		hangUp(clients)
 		return nil, err
 	}
 	return clients, nil
+}
+
+// inParallel calls do for 0 to n-1, on so many goroutines.
+func inParallel(goroutines, n int, do func(i int) error) error {
+	errs := make([]error, goroutines)
+	var wg sync.WaitGroup
+	for w := range errs {
+		wg.Go(func() {
+			for i := w; i < n && errs[w] == nil; i += goroutines {
+				errs[w] = do(i)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 func hangUp(clients []*client) {

@@ -1,5 +1,6 @@
 // Command bench measures what a message costs: the full stack of Upshift beside
-// a raw gws server that swaps bytes and parses nothing, in one run.
+// a raw gws server that parses nothing, raw sockets with coalesced writes, Node's
+// socket.io, and centrifuge, all in one run.
 //
 //	go run . -quick
 //
@@ -14,31 +15,41 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
 func main() {
-	quick := flag.Bool("quick", false, "three short rounds rather than five long ones")
+	quick := flag.Bool("quick", false, "the loads that say most, in one short round")
 	only := flag.String("only", "", "run the loads whose names contain this `text`, and write no results")
+	against := flag.String("servers", "", "run these `servers` only, separated by commas")
+	rounds := flag.Int("rounds", 0, "`rounds` rather than 3, or 1 with -quick")
 	profile := flag.String("cpuprofile", "", "write a CPU profile of the Upshift server's last round to this `file`;\nwith serve, of the server, when its standard input ends")
 	flag.Parse()
 	if flag.Arg(0) == "serve" {
 		check(serveUntilEOF(flag.Arg(1), *profile))
 		return
 	}
-	p := plan{rounds: 5, length: 2 * time.Second, idle: 10_000, only: *only, profile: *profile}
+	p := plan{rounds: 3, length: 2 * time.Second, only: *only, profile: *profile, progress: os.Stderr}
 	if *quick {
-		p.rounds, p.length = 3, time.Second
+		p.quick, p.rounds, p.length = true, 1, time.Second
 	}
-	if *only != "" {
-		p.idle = 0
+	if *rounds > 0 {
+		p.rounds = *rounds
 	}
-	table, err := p.run()
+	if *against != "" {
+		p.servers = strings.Split(*against, ",")
+	}
+	r, err := p.run()
 	check(err)
+	table := r.table()
 	fmt.Print(table)
-	if *only == "" {
-		check(os.MkdirAll("results", 0o755))
-		check(os.WriteFile(filepath.Join("results", "latest.md"), []byte(table), 0o644))
+	if *only != "" {
+		return
+	}
+	check(os.MkdirAll("results", 0o755))
+	for name, content := range map[string]string{"latest.md": table, "cpu.svg": r.plot()} {
+		check(os.WriteFile(filepath.Join("results", name), []byte(content), 0o644))
 	}
 }
 
