@@ -14,6 +14,7 @@ import { io } from "socket.io-client";
 import msgpack from "socket.io-msgpack-parser";
 import * as plain from "../../examples/customcodec/parser.mjs";
 
+const AsyncFunction = (async () => {}).constructor;
 const parsers = { msgpack, plain }; // what the parser option may name
 
 const clients = new Map(); // name -> Socket of socket.io-client
@@ -86,8 +87,9 @@ function watchEngine(name, manager) {
 const operations = {
   // shares names a client whose connection is used; quiet lists events that are
   // not worth a report; clean makes the client forget events that came before
-  // it was connected when the connection is lost.
-  open({ client, url, namespace = "/", options = {}, shares, quiet = [], clean }) {
+  // it was connected when the connection is lost; idle leaves connecting to
+  // others.
+  open({ client, url, namespace = "/", options = {}, shares, quiet = [], clean, idle }) {
     let socket;
     if (options.parser) options.parser = parsers[options.parser];
     if (shares) {
@@ -99,7 +101,7 @@ const operations = {
     clients.set(client, socket);
     watch(client, socket, quiet);
     if (clean) socket.on("disconnect", () => (socket.receiveBuffer = []));
-    socket.connect();
+    if (!idle) socket.connect();
   },
   drop({ client }) {
     const socket = clients.get(client);
@@ -121,6 +123,17 @@ const operations = {
   },
   async call({ client, name, args = [] }) {
     return await new Promise((resolve) => clients.get(client).emit(name, ...unpack(args), (...out) => resolve(out)));
+  },
+  // run runs the body of a function that has the socket, the arguments and what
+  // may be reported. The reply is what it returns, or how it failed.
+  async run({ client, body, args = [] }) {
+    const report = (event, more) => write({ client, event, ...more });
+    try {
+      const run = new AsyncFunction("socket", "args", "report", "io", body);
+      return { value: await run(clients.get(client), unpack(args), report, io) };
+    } catch (err) {
+      return { failure: String(err?.message ?? err) };
+    }
   },
   answer({ ack, args = [] }) {
     pending.get(ack)(...unpack(args));
