@@ -17,6 +17,7 @@ type outbox struct {
 	flushing bool   // somebody is sending
 	queued   bool   // the flusher has this session on its list
 	noop     bool   // release a parked poll
+	farewell bool   // the close packet is to follow what waits
 	overrun  bool   // the next flush is to end the session: its client is too slow
 }
 
@@ -61,6 +62,19 @@ func (o *outbox) push(packets ...transports.Packet) {
 	}
 	o.batch.packets = append(o.batch.packets, packets...)
 	o.load.add(loadOf(packets))
+}
+
+// pushClose queues the close packet. It has a batch of its own: the official
+// client, when it polls, ends the connection at a close before it looks at the
+// messages that came in the same payload. A poll that comes after the server has
+// closed is answered by a noop and a close; one that was waiting, by a close
+// alone.
+func (o *outbox) pushClose(waiting bool) {
+	o.farewell = false
+	if !waiting {
+		o.push(transports.Packet{Type: transports.Noop})
+	}
+	o.push(transports.Packet{Type: transports.Close})
 }
 
 // take removes everything that waits, to be sent. It returns nil if there is
@@ -250,6 +264,10 @@ func (s *Session) Flush() {
 	s.outbox.flushing = true
 	for s.state != closed && s.link.ready {
 		b := s.outbox.take()
+		if b == nil && s.outbox.farewell {
+			s.outbox.pushClose(s.link.prompt)
+			b = s.outbox.take()
+		}
 		if b == nil {
 			if !s.outbox.noop {
 				break
@@ -269,7 +287,7 @@ func (s *Session) Flush() {
 // the lock held and gives it up around calls to others.
 func (s *Session) sendBatch(b *batch) bool {
 	l := s.link
-	last := s.state == closing // the close packet is in this batch
+	last := b.packets[len(b.packets)-1].Type == transports.Close
 	l.ready = false
 	s.mu.Unlock()
 	ready, err := l.conn.Send(b.packets)

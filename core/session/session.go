@@ -120,12 +120,11 @@ func (s *Session) Close(cause *transports.CloseError) {
 	s.state = closing
 	s.cause = cause
 	candidate := s.dropCandidateLocked()
-	if s.outbox.empty() && !s.link.ready && !s.outbox.flushing {
-		// A poll that comes after the server has closed is answered by a noop
-		// and a close; one that was waiting, by a close alone.
-		s.outbox.push(transports.Packet{Type: transports.Noop})
+	if s.outbox.empty() {
+		s.outbox.pushClose(s.link.ready || s.outbox.flushing)
+	} else {
+		s.outbox.farewell = true
 	}
-	s.outbox.push(transports.Packet{Type: transports.Close})
 	wait := min(orderlyCloseWait, s.manager.options.PingTimeout) // who is silent for longer is gone
 	s.timer = time.AfterFunc(wait, func() { s.fail(cause) })
 	receiver := s.receiver

@@ -208,9 +208,7 @@ func TestTargetForms(t *testing.T) {
 				t.Errorf("socket of %s ends for %q", end.Namespace, end.Reason)
 			}
 		}
-		if got := a.server.Sessions(); got != sessions-1 {
-			t.Errorf("%d sessions are left of %d", got, sessions)
-		}
+		await(t, "end of ben's session", func() bool { return a.server.Sessions() == sessions-1 })
 		chat.call(t, "echo", "still here")
 		all.clients["cleo"].call(t, "echo", "still here")
 	})
