@@ -140,9 +140,10 @@ func TestTargetForms(t *testing.T) {
 		ns := a.server.Of("/")
 		wantSockets := func(to core.Target, want ...string) {
 			t.Helper()
-			var got []string
-			for _, s := range to.Sockets() {
-				got = append(got, all.nameOf(s.ID()))
+			sockets := to.Sockets()
+			got := make([]string, len(sockets))
+			for i, s := range sockets {
+				got[i] = all.nameOf(s.ID())
 			}
 			slices.Sort(got)
 			if d := diff(want, got); d != "" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -133,7 +134,7 @@ func TestRefusedHandshakes(t *testing.T) {
 // A client whose handshake nobody answers gives up after its timeout, and finds
 // the server once the wire is there (C61).
 func TestClientTimeout(t *testing.T) {
-	eachCodec(t, settings{}, func(t *testing.T, n *node, a *app, way route) {
+	eachCodec(t, settings{pingInterval: time.Second, pingTimeout: 3 * time.Second}, func(t *testing.T, n *node, a *app, way route) {
 		wire := startLink(t, a.addr)
 		wire.die()
 		c := n.open(t, "a", wire.url, way.with(map[string]any{"timeout": 50, "reconnectionDelay": 20, "reconnectionDelayMax": 50}), nil)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -91,19 +92,18 @@ func TestAsksAcrossDisconnect(t *testing.T) {
 // A client with the retries option sends one event at a time, in order, until
 // each is answered or has been tried often enough (C67).
 func TestRetries(t *testing.T) {
-	eachCodec(t, settings{}, func(t *testing.T, n *node, a *app, way route) {
+	eachCodec(t, settings{pingInterval: time.Second, pingTimeout: 3 * time.Second}, func(t *testing.T, n *node, a *app, way route) {
 		steps := newJournal[int]()
 		gate := make(chan struct{})
-		held := func(ctx context.Context, number int) (int, error) {
+		ns := a.server.Of("/")
+		core.On(ns, "step", func(ctx context.Context, _ *core.Socket, number int) (int, error) {
 			steps.add(number)
 			select {
 			case <-gate:
 			case <-ctx.Done():
 			}
 			return number, nil
-		}
-		ns := a.server.Of("/")
-		core.On(ns, "step", func(ctx context.Context, _ *core.Socket, number int) (int, error) { return held(ctx, number) })
+		})
 		is := func(number int) func(int) bool { return func(got int) bool { return got == number } }
 		wire := startLink(t, a.addr)
 		c := n.open(t, "a", wire.url, way.with(map[string]any{
@@ -117,7 +117,7 @@ func TestRetries(t *testing.T) {
 		}
 		c.run(t, `
 			socket.onAnyOutgoing((event, number) => report("wrote", { args: [number] }));
-			socket.once("connect", () => socket.emit("step", 2));
+			socket.once("connect", () => socket.emit("step", 2, () => report("done")));
 			socket.emit("step", 0);
 			socket.emit("step", 1, (err, number) => report("answered", { args: [err?.message ?? null, number] }));`)
 		if got := wrote(); len(got) > 0 {
@@ -132,9 +132,8 @@ func TestRetries(t *testing.T) {
 
 		// The connection is lost before the answer, so it is sent again.
 		awaitPoll(t, wire, c)
-		wire.cut()
+		wire.snap(false)
 		c.event(t, "disconnect")
-		wire.mend()
 		c.event(t, "connect")
 		steps.await(t, "first step again", is(0))
 		close(gate)
@@ -142,6 +141,7 @@ func TestRetries(t *testing.T) {
 			t.Errorf("answered with %v", got)
 		}
 		steps.await(t, "last step", is(2))
+		c.event(t, "done")
 		if got := wrote(); !cmp.Equal(got, []any{0.0, 1.0, 2.0}) {
 			t.Errorf("written: %v", got)
 		}
