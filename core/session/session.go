@@ -117,9 +117,9 @@ func (s *Session) Close(cause *transports.CloseError) {
 		s.mu.Unlock()
 		return
 	}
-	s.state = closing
 	s.cause = cause
-	candidate := s.dropCandidateLocked()
+	candidate := s.leaveCandidateLocked()
+	s.state = closing
 	if s.outbox.empty() && !s.link.ready && !s.outbox.flushing {
 		// A poll that comes after the server has closed is answered by a noop
 		// and a close; one that was waiting, by a close alone.

@@ -200,8 +200,23 @@ func (s *Session) dropCandidateLocked() *link {
 	return l
 }
 
+// leaveCandidateLocked is dropCandidateLocked at the beginning of an orderly
+// close. A client that has been told that the candidate works may not poll any
+// more, so what still waits for it may only arrive there.
+func (s *Session) leaveCandidateLocked() *link {
+	if s.phase != probed && s.phase != committing || s.outbox.empty() {
+		return s.dropCandidateLocked()
+	}
+	s.stopUpgradeTimersLocked()
+	return nil
+}
+
+// stopUpgradeTimersLocked stops what limits the upgrade. When the session is
+// ending, that is limited by another timer in the same place.
 func (s *Session) stopUpgradeTimersLocked() {
-	s.timer.Stop()
+	if s.state == open {
+		s.timer.Stop()
+	}
 	if s.noopTimer != nil {
 		s.noopTimer.Stop()
 		s.noopTimer = nil

@@ -197,6 +197,71 @@ func TestUpgradeKeepsOrder(t *testing.T) {
 	})
 }
 
+// What was sent before the session is closed is delivered, on whichever
+// transport the client is when it has been probed.
+func TestUpgradeWhileClosing(t *testing.T) {
+	forced := &transports.CloseError{Reason: transports.ForcedClose}
+	closing := func(t *testing.T) (r *rig, conn *fakeConn, sink transports.Sink) {
+		r = opened(t, Options{})
+		conn, sink = r.offer(t)
+		conn.streaming = true
+		receive(t, sink, probePacket)
+		r.expectSent(t, r.conn, "6")
+		r.expectSent(t, conn, "3probe")
+		if err := r.session.Send(text("bye")); err != nil {
+			t.Fatal(err)
+		}
+		r.session.Close(forced)
+		r.expectReason(t, transports.ForcedClose)
+		return r, conn, sink
+	}
+	over := func(t *testing.T, r *rig, conn *fakeConn) {
+		t.Helper()
+		if r.manager.Len() != 0 || conn.cause() == nil || r.conn.cause() == nil {
+			t.Errorf("%d sessions; closed: %v, %v", r.manager.Len(), r.conn.cause(), conn.cause())
+		}
+	}
+	t.Run("the client commits", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r, conn, sink := closing(t)
+			receive(t, sink, upgradePacket)
+			r.expectSent(t, conn, "4bye|1")
+			if r.manager.Len() != 0 || conn.cause() == nil {
+				t.Errorf("%d sessions; closed: %v", r.manager.Len(), conn.cause())
+			}
+		})
+	})
+	t.Run("the client polls", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r, conn, _ := closing(t)
+			r.sink.Ready()
+			r.expectSent(t, r.conn, "4bye")
+			r.sink.Ready()
+			r.expectSent(t, r.conn, "1")
+			over(t, r, conn)
+		})
+	})
+	t.Run("the client does neither", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r, conn, _ := closing(t)
+			<-time.After(orderlyCloseWait)
+			synctest.Wait()
+			over(t, r, conn)
+		})
+	})
+	t.Run("the candidate ends", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r, _, sink := closing(t)
+			sink.Closed(&transports.CloseError{Reason: transports.TransportClose})
+			<-time.After(orderlyCloseWait)
+			synctest.Wait()
+			if r.manager.Len() != 0 || r.conn.cause() == nil {
+				t.Errorf("%d sessions; closed: %v", r.manager.Len(), r.conn.cause())
+			}
+		})
+	})
+}
+
 // A batch that was refused because the old transport was being retired leaves
 // on the new one, once, before what was sent later.
 func TestUpgradeRestoresRefusedBatch(t *testing.T) {

@@ -15,6 +15,7 @@ import io2 from "socket.io-client-2";
 import msgpack from "socket.io-msgpack-parser";
 import * as plain from "../../examples/customcodec/parser.mjs";
 
+const AsyncFunction = (async () => {}).constructor;
 const parsers = { msgpack, plain }; // what the parser option may name
 
 const clients = new Map(); // name -> Socket of socket.io-client
@@ -104,8 +105,9 @@ function watchEngine(name, manager) {
 const operations = {
   // shares names a client whose connection is used; quiet lists events that are
   // not worth a report; clean makes the client forget events that came before
-  // it was connected when the connection is lost; version is that of the client.
-  open({ client, url, namespace = "/", options = {}, shares, quiet = [], clean, version = 4 }) {
+  // it was connected when the connection is lost; idle leaves connecting to
+  // others; version is that of the client.
+  open({ client, url, namespace = "/", options = {}, shares, quiet = [], clean, idle, version = 4 }) {
     let socket;
     if (options.parser) options.parser = parsers[options.parser];
     if (shares) {
@@ -117,7 +119,7 @@ const operations = {
     clients.set(client, socket);
     watch(client, socket, quiet);
     if (clean) socket.on("disconnect", () => (socket.receiveBuffer = []));
-    socket.connect();
+    if (!idle) socket.connect();
   },
   drop({ client }) {
     const socket = clients.get(client);
@@ -141,6 +143,17 @@ const operations = {
   async call({ client, name, args = [] }) {
     const socket = clients.get(client);
     return await new Promise((resolve) => socket.emit(name, ...unpack(args, binaryFor(socket)), (...out) => resolve(out)));
+  },
+  // run runs the body of a function that has the socket, the arguments and what
+  // may be reported. The reply is what it returns, or how it failed.
+  async run({ client, body, args = [] }) {
+    const report = (event, more) => write({ client, event, ...more });
+    try {
+      const run = new AsyncFunction("socket", "args", "report", "io", body);
+      return { value: await run(clients.get(client), unpack(args), report, io) };
+    } catch (err) {
+      return { failure: String(err?.message ?? err) };
+    }
   },
   answer({ ack, args = [] }) {
     const { answer, binary } = pending.get(ack);

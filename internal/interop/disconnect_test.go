@@ -142,3 +142,25 @@ func TestReconnect(t *testing.T) {
 		}
 	})
 }
+
+// What is said last is heard, though the session is closed right behind it.
+func TestLastWords(t *testing.T) {
+	eachRoute(t, func(t *testing.T, n *node, door string, way route) {
+		a := startApp(t, door, settings{})
+		first, id := connect(t, n, "first", a.url, way, nil)
+		s := a.socket(t, "/", id)
+		for i := range 3 {
+			a.emit(t, "/", id, "bye", i, []byte("bytes"))
+		}
+		s.CloseSession()
+		first.messages(t, "bye", 3)
+		if got := first.event(t, "disconnect").Reason; got != "io server disconnect" {
+			t.Errorf("client says %q", got)
+		}
+
+		second, id := connect(t, n, "second", a.url, way, nil)
+		a.emit(t, "/", id, "bye")
+		a.shutdown(t)
+		second.message(t, "bye")
+	})
+}
