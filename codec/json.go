@@ -3,6 +3,7 @@ package codec
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"sync"
 	"unicode/utf8"
 )
@@ -142,6 +143,11 @@ func (jsonText) Unmarshal(data []byte, dst any) error {
 	case *json.RawMessage:
 		if d != nil {
 			*d = bytes.Clone(data)
+			return nil
+		}
+	}
+	if v := reflect.ValueOf(dst); v.Kind() == reflect.Pointer && !v.IsNil() && v.Elem().Kind() == reflect.Struct {
+		if p := shapeOf(v.Type().Elem()).plain; p != nil && p.bind(data, v.Elem()) {
 			return nil
 		}
 	}

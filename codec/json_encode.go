@@ -215,6 +215,12 @@ func (e *jsonEncoder) other(v any) error {
 	leaves := len(e.leaves)
 	if v != nil {
 		s := shapeOf(reflect.TypeOf(v))
+		if s.plain != nil {
+			if body, ok := s.plain.append(e.body, reflect.ValueOf(v)); ok {
+				e.body = body
+				return nil
+			}
+		}
 		e.foreign = e.foreign || s.open
 		if s.binary {
 			var err error

@@ -19,6 +19,7 @@ type shape struct {
 	marshals  bool // values write themselves
 	ptrWrites bool // pointers to values write themselves
 	fields    []field
+	plain     *plainStruct // nil if values are none
 }
 
 // A field is a struct field that encoding/json writes, be it of an embedded
@@ -47,6 +48,7 @@ func shapeOf(t reflect.Type) *shape {
 	s.ptrWrites = t.Kind() != reflect.Pointer && marshals(reflect.PointerTo(t))
 	if t.Kind() == reflect.Struct && t != rawType && t != argsType {
 		s.fields = fieldsOf(t, nil, nil)
+		s.plain = plainOf(t)
 	}
 	// Every type is explored from itself: what is found halfway through a
 	// recursive type would be incomplete.
