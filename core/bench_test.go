@@ -101,8 +101,11 @@ func BenchmarkEmit(b *testing.B) {
 	}
 }
 
-func BenchmarkBroadcast1000(b *testing.B) {
-	srv, w, sinks := wireServer(b, 1000)
+func BenchmarkBroadcast1(b *testing.B)    { benchmarkBroadcast(b, 1) }
+func BenchmarkBroadcast1000(b *testing.B) { benchmarkBroadcast(b, 1000) }
+
+func benchmarkBroadcast(b *testing.B, recipients int) {
+	srv, w, sinks := wireServer(b, recipients)
 	m := benchMessage{Room: "lobby", Text: "Hello"}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -11,7 +11,7 @@ import (
 
 // Sending allocates nothing, whether a packet, a batch, or one's part in a
 // broadcast.
-func TestSendAllocatesNothing(t *testing.T) {
+func TestAllocsSend(t *testing.T) {
 	packet := text(strings.Repeat("x", 64))
 	shared := packet
 	shared.Shared = new(transports.Shared)

@@ -1,0 +1,61 @@
+//go:build !race
+
+package core_test
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+// Allocations are exact, unlike times, so they have ceilings. A broadcast
+// allocates the same for one client as for a thousand, but for the growing of
+// lists that are pooled.
+func TestAllocs(t *testing.T) {
+	benchmarks := map[string]func(*testing.B){
+		"EventWithAnswer":          BenchmarkEventWithAnswer,
+		"EventWithAnswerPipelined": BenchmarkEventWithAnswerPipelined,
+		"Emit":                     BenchmarkEmit,
+		"Broadcast1":               BenchmarkBroadcast1,
+		"Broadcast1000":            BenchmarkBroadcast1000,
+		"JoinLeave":                BenchmarkJoinLeave,
+	}
+	for name, most := range ceilings(t) {
+		run := benchmarks[name]
+		if run == nil {
+			t.Errorf("no benchmark %s", name)
+			continue
+		}
+		delete(benchmarks, name)
+		if got := testing.Benchmark(run).AllocsPerOp(); got > most {
+			t.Errorf("%s: %d allocations, at most %d", name, got, most)
+		}
+	}
+	for name := range benchmarks {
+		t.Errorf("no ceiling for %s", name)
+	}
+}
+
+func ceilings(t *testing.T) map[string]int64 {
+	t.Helper()
+	f, err := os.Open("testdata/allocations.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	most := make(map[string]int64)
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if strings.HasPrefix(lines.Text(), "#") {
+			continue
+		}
+		var name string
+		var n int64
+		if _, err := fmt.Sscan(lines.Text(), &name, &n); err != nil {
+			t.Fatalf("%q: %v", lines.Text(), err)
+		}
+		most[name] = n
+	}
+	return most
+}
