@@ -113,7 +113,7 @@ def op_open(client, url, namespace="/", options=None, others=None):
 
 def op_drop(client):
     sio, _ = clients.pop(client)
-    sio.disconnect()
+    sio.eio.disconnect(abort=True)  # its namespaces may be leaving just now
 
 
 def op_disconnect(client):

@@ -246,6 +246,7 @@ func TestPythonReconnect(t *testing.T) {
 	eachPythonRoute(t, func(t *testing.T, p *node, door string, way route) {
 		a := startApp(t, door, settings{})
 		wire := startLink(t, a.addr)
+		t.Cleanup(func() { a.shutdown(t) }) // while a client that closes still reaches it
 		c, first := connect(t, p, "a", wire.url, withAuth(way, "name", "ann"), nil)
 		settled(t, c, way)
 		awaitPoll(t, wire, c)
