@@ -1,7 +1,6 @@
 """Clients of python-socketio, driven as client.mjs drives the official ones: one JSON command per
 line on stdin, one JSON report per line on stdout. A handler of this library answers with what it
-returns, so an event that wants an answer gets its own arguments back; and it runs on a thread of
-its own, so that events may be reported in another order than they came in."""
+returns, so an event that wants an answer gets its own arguments back."""
 
 import base64
 import json
@@ -17,6 +16,32 @@ engineio.payload.Payload.max_decode_packets = 10_000
 
 clients = {}  # name -> (Client, namespace)
 writing = threading.Lock()
+
+
+class Engine(engineio.Client):
+    """Hands on what it receives in order. The library starts a thread for each message, and a thread
+    that is late finds its event without the bytes that belong to it."""
+
+    ping = None  # called for each ping of the server
+
+    def _trigger_event(self, event, *args, run_async=False):
+        return super()._trigger_event(event, *args, run_async=False)
+
+    def _receive_packet(self, packet):
+        if packet.packet_type == engineio.packet.PING:
+            self.ping()
+        super()._receive_packet(packet)
+
+
+class Client(socketio.Client):
+    """Waits for the answers to its namespaces for as long as it takes: the library ends a connection
+    that comes back when they take a second."""
+
+    def _engineio_client_class(self):
+        return Engine
+
+    def connect(self, *args, **options):
+        return super().connect(*args, **{**options, "wait": False})
 
 
 def write(**report):
@@ -50,11 +75,6 @@ def arguments(args):
     return tuple(unpack(args))
 
 
-def answered(value):
-    """The arguments of an ack, which the library passes on as one value if there is but one."""
-    return list(value) if isinstance(value, tuple) else [] if value is None else [value]
-
-
 def watch(name, sio, namespace):
     def on(event, handler):
         sio.on(event, handler, namespace=namespace)
@@ -63,27 +83,43 @@ def watch(name, sio, namespace):
         write(client=name, event="message", name=event, args=args)
         return args
 
+    def refused(error):
+        error = error if isinstance(error, dict) else {"message": str(error)}
+        write(client=name, event="connect_error", **error)
+
     on("connect", lambda: write(client=name, event="connect", sid=sio.get_sid(namespace), transport=sio.transport()))
-    on("connect_error", lambda data="": write(client=name, event="connect_error", data=data))
+    on("connect_error", refused)
     on("disconnect", lambda: write(client=name, event="disconnect"))
     on("*", message)
 
 
-def op_open(client, url, namespace="/", options=None):
+def op_open(client, url, namespace="/", options=None, others=None):
+    """others are more clients, by name, with a namespace each, over the same connection and with the
+    same auth: this library has no way to join a namespace later."""
     options = options or {}
-    sio = socketio.Client(reconnection_delay=0.05, randomization_factor=0)
-    clients[client] = (sio, namespace)
-    watch(client, sio, namespace)
-    sio.connect(url, auth=options.get("auth"), transports=options.get("transports"), namespaces=[namespace], wait=False)
+    namespaces = {client: namespace, **(others or {})}
+    sio = Client(reconnection_delay=0.05, randomization_factor=0)
+    sio.eio.ping = lambda: write(client=client, event="ping")
+    for name, namespace in namespaces.items():
+        clients[name] = (sio, namespace)
+        watch(name, sio, namespace)
+    sio.connect(
+        url,
+        auth=options.get("auth"),
+        transports=options.get("transports"),
+        namespaces=list(namespaces.values()),
+    )
 
 
 def op_drop(client):
     sio, _ = clients.pop(client)
-    sio.disconnect()
+    sio.eio.disconnect(abort=True)  # its namespaces may be leaving just now
 
 
 def op_disconnect(client):
-    clients[client][0].disconnect()
+    sio, _ = clients[client]
+    sio.eio.queue.join()  # the end overtakes what is not sent yet
+    sio.disconnect()
 
 
 def op_emit(client, name, args=()):
@@ -93,7 +129,16 @@ def op_emit(client, name, args=()):
 
 def op_call(client, name, args=()):
     sio, namespace = clients[client]
-    return answered(sio.call(name, arguments(args), namespace=namespace, timeout=30))
+    answer, done = [], threading.Event()
+
+    def answered(*args):
+        answer.extend(args)
+        done.set()
+
+    sio.emit(name, arguments(args), namespace=namespace, callback=answered)
+    if not done.wait(30):
+        raise TimeoutError(name)
+    return answer
 
 
 def op_stream(client, name, to, **start):
