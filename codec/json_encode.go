@@ -275,24 +275,28 @@ func appendString(dst []byte, s string) []byte {
 		s = strings.ToValidUTF8(s, string(utf8.RuneError))
 	}
 	dst = append(dst, '"')
-	for {
-		n := plainPrefix(s)
-		dst = append(dst, s[:n]...)
-		if n == len(s) {
-			return append(dst, '"')
-		}
-		switch c := s[n]; c {
-		case '"', '\\':
+	start := len(dst)
+	dst = append(dst, s...)
+	plain := plainPrefix(dst[start:])
+	if plain == len(s) {
+		return append(dst, '"')
+	}
+	dst = dst[:start+plain]
+	for _, c := range []byte(s[plain:]) {
+		switch {
+		case c == '"', c == '\\':
 			dst = append(dst, '\\', c)
-		case '\n':
+		case c >= 0x20:
+			dst = append(dst, c)
+		case c == '\n':
 			dst = append(dst, '\\', 'n')
-		case '\r':
+		case c == '\r':
 			dst = append(dst, '\\', 'r')
-		case '\t':
+		case c == '\t':
 			dst = append(dst, '\\', 't')
 		default:
 			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
 		}
-		s = s[n+1:]
 	}
+	return append(dst, '"')
 }

@@ -146,8 +146,11 @@ func (p *plainStruct) object(s *scanner, i int, v reflect.Value) int {
 
 // bind reads the value at i. It returns where it ends, or -1.
 func (f *plainField) bind(s *scanner, i int, v reflect.Value) int {
-	if f.kind == reflect.Struct {
+	switch f.kind {
+	case reflect.Struct:
 		return f.nested.object(s, i, v)
+	case reflect.String:
+		return bindString(s, i, v)
 	}
 	end := s.value(i, 0)
 	if end < 0 {
@@ -155,19 +158,6 @@ func (f *plainField) bind(s *scanner, i int, v reflect.Value) int {
 	}
 	text := s.data[i:end]
 	switch f.kind {
-	case reflect.String:
-		if text[0] != '"' {
-			return -1
-		}
-		text = text[1 : len(text)-1]
-		switch {
-		case isPlain(text):
-			v.SetString(string(text))
-		case utf8.Valid(text):
-			v.SetString(unquote(text))
-		default:
-			return -1
-		}
 	case reflect.Bool:
 		if text[0] != 't' && text[0] != 'f' {
 			return -1
@@ -192,6 +182,24 @@ func (f *plainField) bind(s *scanner, i int, v reflect.Value) int {
 		}
 		v.SetUint(n)
 	}
+	return end
+}
+
+// bindString reads the string at i. It returns where it ends, or -1.
+func bindString(s *scanner, i int, v reflect.Value) int {
+	if !s.is(i, '"') {
+		return -1
+	}
+	text := s.data[i+1:]
+	if n := plainPrefix(text); n < len(text) && text[n] == '"' && utf8.Valid(text[:n]) {
+		v.SetString(string(text[:n]))
+		return i + n + 2
+	}
+	end := s.str(i)
+	if end < 0 || !utf8.Valid(s.data[i:end]) {
+		return -1
+	}
+	v.SetString(unquote(s.data[i+1 : end-1]))
 	return end
 }
 

@@ -2,6 +2,7 @@ package codec
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -302,17 +303,43 @@ func (s *scanner) fail(i int) int {
 }
 
 // plainPrefix is how many bytes of b can stand in a JSON string as they are,
-// before the first quote, backslash or control character. It looks at eight
-// bytes at a time: most of a payload is text.
-func plainPrefix[T string | []byte](b T) int {
-	const (
-		ones  = 0x0101010101010101
-		highs = 0x8080808080808080
-	)
+// before the first quote, backslash or control character. Most of a payload is
+// text, so it looks at eight bytes at a time, and at longer runs by what the
+// processor has for searching.
+func plainPrefix(b []byte) int {
+	const short, window = 64, 4 << 10 // a run is not searched to its end over and over
+	n := plainWords(b[:min(short, len(b))])
+	if n < short {
+		return n
+	}
+	for n < len(b) {
+		run := b[n:min(n+window, len(b))]
+		end := len(run)
+		if i := bytes.IndexByte(run, '"'); i >= 0 {
+			run = run[:i]
+		}
+		if i := bytes.IndexByte(run, '\\'); i >= 0 {
+			run = run[:i]
+		}
+		visible := visiblePrefix(run)
+		n += visible
+		if visible < end {
+			break
+		}
+	}
+	return n
+}
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// plainWords is plainPrefix for what is short.
+func plainWords(b []byte) int {
 	i := 0
-	for ; i+8 <= len(b); i += 8 {
-		w := uint64(b[i]) | uint64(b[i+1])<<8 | uint64(b[i+2])<<16 | uint64(b[i+3])<<24 |
-			uint64(b[i+4])<<32 | uint64(b[i+5])<<40 | uint64(b[i+6])<<48 | uint64(b[i+7])<<56
+	for ; len(b)-i >= 8; i += 8 {
+		w := binary.LittleEndian.Uint64(b[i:])
 		quote, slash := w^(ones*'"'), w^(ones*'\\')
 		// A byte below n sets the high bit of (w - n) &^ w in its place; a
 		// byte that is equal is one that is below 1 after the xor.
@@ -322,6 +349,24 @@ func plainPrefix[T string | []byte](b T) int {
 		}
 	}
 	for i < len(b) && b[i] >= 0x20 && b[i] != '"' && b[i] != '\\' {
+		i++
+	}
+	return i
+}
+
+// visiblePrefix is how many bytes of b come before the first control character.
+func visiblePrefix(b []byte) int {
+	i := 0
+	for ; len(b)-i >= 32; i += 32 {
+		run := b[i : i+32 : i+32]
+		w, x := binary.LittleEndian.Uint64(run), binary.LittleEndian.Uint64(run[8:])
+		y, z := binary.LittleEndian.Uint64(run[16:]), binary.LittleEndian.Uint64(run[24:])
+		control := (w-ones*0x20)&^w | (x-ones*0x20)&^x | (y-ones*0x20)&^y | (z-ones*0x20)&^z
+		if control&highs != 0 {
+			break
+		}
+	}
+	for i < len(b) && b[i] >= 0x20 {
 		i++
 	}
 	return i

@@ -34,11 +34,11 @@ func TestPlainPrefix(t *testing.T) {
 		for _, stop := range []string{"", "\"", "\\", "\x00", "\x1f", "\n\"", "\"01234567", "\x1f\xff\xff\xff\xff\xff\xff\xff"} {
 			for _, text := range []string{plain[:n] + stop, plain[n:] + stop} {
 				want := len(text) - len(stop)
-				if got := plainPrefix(text); got != want {
-					t.Errorf("plainPrefix(%q) = %d, want %d", text, got, want)
-				}
-				if got := plainPrefix([]byte(text)); got != want {
-					t.Errorf("plainPrefix([]byte(%q)) = %d, want %d", text, got, want)
+				for _, before := range []int{0, 1, 40, 60, 64, 100, 4_000, 4_160, 4_200, 20_000} {
+					long := strings.Repeat("x", before) + text
+					if got := plainPrefix([]byte(long)); got != before+want {
+						t.Errorf("plainPrefix(%d times x and %q) = %d, want %d", before, text, got, before+want)
+					}
 				}
 			}
 		}
