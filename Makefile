@@ -6,14 +6,14 @@ TOOL    := $(GO) tool -modfile=$(ROOT)/tools/go.mod
 # Modules of their own are not in ./... and are visited by name.
 MODULES := . internal/interop examples/routers bench
 # npm packages of the tests and of the demo, each with a lock file.
-NODE    := internal/interop examples/chat
+NODE    := internal/interop examples/chat bench/node
 
 FUZZTIME ?= 5s
 # Where tests leave what a person should look at, such as screenshots.
 export ARTIFACTS ?= $(ROOT)/artifacts
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit interop lint fmt fuzz bench-quick vuln
+.PHONY: help run test unit interop lint fmt fuzz bench bench-quick bench-go vuln
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -23,7 +23,7 @@ run: examples/chat/node_modules/.done ## start the chat example and print its ad
 
 test: unit interop ## install everything the tests need, then run all of them
 
-unit: # the main module, the routers and the benchmarks' own tests
+unit: bench/node/node_modules/.done # the main module, the routers and the benchmarks' own tests
 	$(GO) test -race -shuffle=on ./...
 	$(GO) test -run '^TestAlloc' ./... # allocation budgets do not hold under the race detector
 	cd examples/routers && $(GO) test -race -shuffle=on ./...
@@ -65,8 +65,14 @@ fuzz: ## run each fuzz target for FUZZTIME (5s)
 	done < $(ROOT)/targets.out
 	@echo "$$(wc -l < $(ROOT)/targets.out) fuzz targets, $(FUZZTIME) each"
 
-bench-quick: ## the benchmarks of the main module, briefly: to see that they run, not to quote
-	$(GO) test -run '^$$' -bench . -benchtime 200ms -benchmem ./...
+bench: bench/node/node_modules/.done ## everything against its peers: a table and a plot in bench/results (about 15 minutes)
+	cd bench && $(GO) run .
+
+bench-quick: bench/node/node_modules/.done ## the loads that say most, once (about 2 minutes)
+	cd bench && $(GO) run . -quick
+
+bench-go: ## the benchmarks of the packages, with allocations, for benchstat
+	$(GO) test -run '^$$' -bench . -benchmem -count 6 ./...
 
 vuln: ## known vulnerabilities in what we depend on (asks vuln.go.dev)
 	$(TOOL) govulncheck ./...

@@ -157,6 +157,9 @@ func (q *queue) push(r *Request, size int) {
 func (q *queue) pop() *Request {
 	r := q.first
 	q.first, r.next = r.next, nil
+	if q.first == nil {
+		q.last = nil // an idle socket holds on to nothing
+	}
 	q.bytes -= r.Args.Size() + eventOverhead
 	q.release()
 	return r

@@ -356,10 +356,12 @@ func (s *Socket) handle(r *Request) {
 	err := r.run(s.ctx, routes.event(event))
 	if err != nil {
 		s.conn.server.report(s, "handler failed", event, err)
-		r.answer = []any{s.conn.server.options.ErrorAnswer(clientError(err))}
 	}
 	if !r.acked {
 		return
+	}
+	if err != nil {
+		r.answer = []any{s.conn.server.options.ErrorAnswer(clientError(err))}
 	}
 	answer := codec.Packet{Type: codec.Ack, Namespace: s.namespace.name, ID: r.id, HasID: true, Args: r.answer}
 	err = s.deliver(session.Delivery{}, false, answer)
