@@ -146,10 +146,10 @@ func (p *plainStruct) object(s *scanner, i int, v reflect.Value) int {
 
 // bind reads the value at i. It returns where it ends, or -1.
 func (f *plainField) bind(s *scanner, i int, v reflect.Value) int {
-	switch f.kind {
-	case reflect.Struct:
+	if f.nested != nil {
 		return f.nested.object(s, i, v)
-	case reflect.String:
+	}
+	if f.kind == reflect.String {
 		return bindString(s, i, v)
 	}
 	end := s.value(i, 0)

@@ -24,7 +24,7 @@ type plain struct {
 		Int  int `json:"int"`
 	} `json:"inner"`
 	Skipped string `json:"-"`
-	hidden  int
+	hidden  int    //nolint:unused // it is not to be written
 }
 
 // FuzzPlain: what a plain struct is bound to, and whether that is an error, is
