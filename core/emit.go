@@ -27,7 +27,8 @@ func (t Target) Emit(ctx context.Context, event string, args ...any) error {
 	}
 	var failed error
 	for _, n := range t.family.Namespaces() {
-		if err := t.emit(ctx, n, event, args); err != nil {
+		one := t // emit scopes its key
+		if err := one.emit(ctx, n, event, args); err != nil {
 			failed = err
 		}
 	}
