@@ -208,6 +208,10 @@ func (s *Session) enqueue(d Delivery, packets []transports.Packet, by writer) (w
 	switch {
 	case s.state != open:
 		return nobody, ErrClosed
+	case o.overrun:
+		// Something is missing already: what follows must not arrive without it,
+		// though it may have room.
+		return nobody, transports.ErrSlowConsumer
 	case more.bytes > s.manager.options.MaxOutboxBytes || more.packets > s.manager.options.MaxOutboxPackets:
 		return nobody, ErrTooLarge
 	}
