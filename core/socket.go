@@ -271,6 +271,7 @@ func (s *Socket) connect() {
 		s.queue.stage = joining
 		s.mu.Unlock()
 		s.conn.session.Close(&CloseError{Reason: ForcedServerClose, Err: err})
+		<-s.ctx.Done() // whoever has closed it may not have told us yet, and we must not connect twice
 		return
 	}
 	for _, fn := range routes.onConnect {
