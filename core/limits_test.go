@@ -42,6 +42,35 @@ func TestMaxRooms(t *testing.T) {
 	})
 }
 
+// What a client comes back to may be more than the limit, together with what
+// middleware adds. Then there is no more.
+func TestMaxRoomsAfterRecovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, core.Options{MaxRooms: 2, Recovery: &core.Recovery{RunMiddleware: true}})
+		visits := 0
+		r.Use(func(next core.Handler) core.Handler {
+			return func(ctx context.Context, req *core.Request) error {
+				visits++
+				if err := req.Socket.Join(ctx, fmt.Sprint("a", visits), fmt.Sprint("b", visits)); err != nil {
+					return err
+				}
+				return next(ctx, req)
+			}
+		})
+		var back comeback
+		c := r.dial()
+		c.joinWith(&back)
+		c.pipe.Cut()
+		synctest.Wait()
+		r.dial().joinWith(&back)
+		synctest.Wait()
+		s := socketOf(t, r.Of("/"))
+		if err := s.Join(t.Context(), "more"); !errors.Is(err, core.ErrTooManyRooms) {
+			t.Errorf("Join: %v; is in %v", err, s.Rooms())
+		}
+	})
+}
+
 func TestMaxNamespaces(t *testing.T) {
 	const refusal = `{"message":"too many namespaces","data":{"code":"too_many_namespaces"}}`
 	inBubble(t, "of one client", func(t *testing.T) {
