@@ -41,22 +41,19 @@ func (r *recovery) leave(s *Socket, cause *CloseError) {
 		return
 	}
 	delete(r.live, s.privateID)
-	if r.closed || !recoverable(cause.Reason) {
+	if r.closed || s.conn.old || !recoverable(cause.Reason) {
 		return
 	}
-	options := r.server.options.Recovery
 	st := &state{
 		socket: s, rooms: r.namespace.rooms.of(s), progress: s.progress, left: r.log.last,
-		until: time.Now().Add(options.Window),
+		until: time.Now().Add(r.server.options.Recovery.Window),
 	}
 	st.size = sizeOfState(st.rooms)
 	s.kept = true
 	r.states[s.privateID] = st
 	r.gone = append(r.gone, st)
 	r.server.recoveryBytes.Add(st.size)
-	for len(r.gone) > 0 && r.server.recoveryBytes.Load() > options.MaxBytes {
-		r.forgetFirst()
-	}
+	r.makeRoom()
 	r.sweepLater()
 }
 
