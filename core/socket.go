@@ -201,6 +201,7 @@ func (s *Socket) finish(stage stage, cause *CloseError) {
 	if s.namespace != nil && !s.kept {
 		s.conn.server.exit(s.namespace)
 	}
+	s.conn.finished()
 }
 
 // locate finds the namespace that the client asks for.
