@@ -106,6 +106,9 @@ func (r *recovery) broadcast(t *Target, event string, args []any) error {
 		return err
 	}
 	defer packets.release()
+	if !r.server.fits(packets.list) {
+		return ErrTooLarge // nor is it kept: it could not be sent later, and nothing with it
+	}
 	packets.share(t.noCompress)
 	found := selections.Get().(*selection) //nolint:forcetypeassert // the pool holds nothing else
 	defer found.release()

@@ -185,11 +185,7 @@ func (r *recovery) take(s *Socket, pid, offset string) *state {
 // fits reports whether what is missing can be sent at once. The lock is held.
 func (r *recovery) fits(st *state) bool {
 	missed, _ := r.log.missed(st)
-	size := 0
-	for _, p := range missed {
-		size += len(p.Data) + session.PacketOverhead
-	}
-	return size <= r.server.options.MaxOutboxBytes && len(missed) < r.server.options.MaxOutboxPackets
+	return len(missed) < r.server.options.MaxOutboxPackets && r.server.fits(missed) // the reply is one more
 }
 
 // release gives up what s has claimed, for good: s connects afresh or not at
