@@ -238,7 +238,7 @@ func (e *entry) matches(st *state) bool {
 	switch {
 	case in(e.except):
 		return false
-	case e.self != "" && e.self == st.socket.id:
+	case e.self != "" && e.self == st.id:
 		return true
 	case len(e.in) == 0:
 		return e.self == ""

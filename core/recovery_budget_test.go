@@ -100,3 +100,44 @@ func TestRecoveryWithoutOldClients(t *testing.T) {
 		}
 	})
 }
+
+// What is kept for clients that may come back is what is counted: not all that
+// they have ever sent, and nothing of those who have come back.
+func TestRecoveryKeepsWhatItCounts(t *testing.T) {
+	const visits, junk = 50, 500_000
+	for name, again := range map[string]bool{"clients that stay away": false, "a client that comes and goes": true} {
+		inBubble(t, name, func(t *testing.T) {
+			r := recovering(t, core.Recovery{})
+			user := core.NewKey[string]("user")
+			r.Of("/").OnDisconnect(func(_ context.Context, s *core.Socket, _ error) { user.Set(s, "ann") })
+			var pid string
+			visit := func() *client {
+				c := r.dial()
+				c.send(`0{"pid":"` + pid + `","junk":"` + strings.Repeat("x", junk) + `"}`)
+				reply := c.next()
+				if pid == "" || !again {
+					_, reply, _ = strings.Cut(reply, `"pid":"`)
+					pid, _, _ = strings.Cut(reply, `"`)
+				}
+				return c
+			}
+			before := heap()
+			for range visits {
+				if !again {
+					pid = ""
+				}
+				visit().pipe.Cut()
+				synctest.Wait()
+			}
+			if grown := heap() - before; grown > visits*junk/5 {
+				t.Errorf("the heap has grown by %d", grown)
+			}
+			visit()
+			synctest.Wait()
+			s := socketOf(t, r.Of("/"))
+			if name, _ := user.Get(s); name != "ann" || !s.Recovered() {
+				t.Errorf("%q has come back: %v", name, s.Recovered())
+			}
+		})
+	}
+}

@@ -196,6 +196,9 @@ func (s *Socket) finish(stage stage, cause *CloseError) {
 		s.disconnected(cause)
 	}
 	if s.finished != nil {
+		if s.kept {
+			s.namespace.recovery.bequeath(s)
+		}
 		close(s.finished)
 	}
 	if s.namespace != nil && !s.kept {
@@ -306,14 +309,10 @@ func (s *Socket) admit(routes *routes) (back *state, err error) {
 
 // resume makes s what it was before the connection was lost.
 func (s *Socket) resume(st *state) {
-	old := st.socket
-	old.mu.Lock()
-	values := maps.Clone(old.values)
-	old.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.id, s.privateID, s.recovered = old.id, old.privateID, true
-	s.values = values
+	s.id, s.privateID, s.recovered = st.id, st.privateID, true
+	s.values = maps.Clone(st.values) // others may come back to st yet
 }
 
 // connectReply is what the client is told. Clients take the private id for a
