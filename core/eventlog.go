@@ -84,7 +84,7 @@ func (l *eventLog) stamp(packets []transports.Packet, volatile bool) {
 
 // findBlank returns where in the packets the offset goes.
 func findBlank(packets []transports.Packet) []byte {
-	for _, p := range slices.Backward(packets) {
+	for _, p := range packets { // attachments, which may be large, come last
 		if at := bytes.LastIndex(p.Data, []byte(offsetBlank)); at >= 0 {
 			return p.Data[at : at+offsetLen]
 		}

@@ -24,7 +24,8 @@ type Handler func(ctx context.Context, r *Request) error
 
 // Middleware wraps a Handler. It runs for connects and for events alike; the
 // Request says which. Middleware that is added first runs outermost. A chain
-// is composed when something is registered, not for each event.
+// is composed when it is first needed after something was registered, not for
+// each event: what it does while it wraps next must not register anything.
 type Middleware func(next Handler) Handler
 
 // A Request is one event, or one connect, on its way to its handler. It is
