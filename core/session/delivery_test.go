@@ -307,3 +307,21 @@ func TestNothingFollowsWhatHadNoRoom(t *testing.T) {
 	r.session.Flush()
 	r.expectReason(t, transports.TransportError)
 }
+
+// What a retired transport gives back counts again, also if the session has
+// moved on before it did.
+func TestLoadAfterRestore(t *testing.T) {
+	for _, moved := range []bool{false, true} {
+		var o outbox
+		o.push(text("1"), text("2"))
+		sent := o.take()
+		if moved {
+			o.settle()
+		}
+		o.push(text("3"))
+		o.restore(sent)
+		if want := loadOf(o.batch.packets); o.load != want {
+			t.Errorf("moved %v: counts %+v, want %+v", moved, o.load, want)
+		}
+	}
+}

@@ -89,6 +89,9 @@ func (o *outbox) settle() {
 
 // restore puts a batch that could not be sent back in front.
 func (o *outbox) restore(b *batch) {
+	if o.unsettle == (load{}) { // the session has moved to another Conn meanwhile
+		o.load.add(loadOf(b.packets))
+	}
 	o.unsettle = load{}
 	if o.batch != nil {
 		o.batch.groups.shift(len(b.packets))
