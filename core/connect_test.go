@@ -70,3 +70,27 @@ func TestConnectOnce(t *testing.T) {
 		}
 	})
 }
+
+// Middleware that is nil is found when it is registered.
+func TestNilMiddleware(t *testing.T) {
+	srv, err := core.New(core.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, use := range map[string]func(){
+		"server":    func() { srv.Use(nil) },
+		"namespace": func() { srv.Of("/").Use(nil) },
+		"family":    func() { srv.OfPattern("/{x}").Use(nil) },
+		"group":     func() { srv.Of("/").Group(nil) },
+		"subgroup":  func() { srv.Of("/").Group().Group(nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if recover() == nil {
+					t.Error("it is taken")
+				}
+			}()
+			use()
+		})
+	}
+}

@@ -65,6 +65,16 @@ func (r *Request) Answer() []any { return r.answer }
 // returned nil, if the client waits for one.
 func (r *Request) SetAnswer(args ...any) { r.answer = args }
 
+// checkMiddleware panics if there is none behind a Middleware: at registration,
+// rather than when the first client comes.
+func checkMiddleware(middleware []Middleware) {
+	for _, m := range middleware {
+		if m == nil {
+			panic("core: a Middleware is nil") //nolint:forbidigo // a programmer's error, at registration
+		}
+	}
+}
+
 // chain wraps h in the given middleware, the first outermost.
 func chain(h Handler, middleware ...[]Middleware) Handler {
 	for _, layer := range slices.Backward(middleware) {

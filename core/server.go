@@ -125,8 +125,10 @@ func (srv *Server) Of(name string) *Namespace {
 }
 
 // Use adds middleware for connects and events of every namespace, those that
-// are made later included. It runs before a namespace's own.
+// are made later included. It runs before a namespace's own. It panics if one is
+// nil.
 func (srv *Server) Use(middleware ...Middleware) {
+	checkMiddleware(middleware)
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	all := slices.Concat(srv.chain(), middleware)
