@@ -42,6 +42,9 @@ func TestMsgPackBindsAny(t *testing.T) {
 	}
 }
 
+// tiny is a byte by another name.
+type tiny byte
+
 // holder has a field for much that can be bound.
 type holder struct {
 	Text    string
@@ -52,6 +55,7 @@ type holder struct {
 	When    *time.Time
 	Data    []byte
 	Four    [4]byte
+	Tiny    [2]tiny
 	List    []int
 	Pair    [2]string
 	ByName  map[string]named
@@ -105,6 +109,7 @@ func TestMsgPackBinds(t *testing.T) {
 		{"\xa4Four\xc4\x0212", holder{Four: [4]byte{'1', '2'}}},
 		{"\xa4Four\xc4\x05\x01\x02\x03\x04\x05", holder{Four: [4]byte{1, 2, 3, 4}}},
 		{"\xa4Four\x91\x07", holder{Four: [4]byte{7}}},
+		{"\xa4Tiny\xc4\x0212", holder{Tiny: [2]tiny{'1', '2'}}},
 		{"\xa4List\x93\x01\xc0\x03", holder{List: []int{1, 0, 3}}},
 		{"\xa4List\x90", holder{List: []int{}}},
 		{"\xa4Pair\x93\xa1a\xa1b\x81\xa1c\xc0", holder{Pair: [2]string{"a", "b"}}},

@@ -81,7 +81,7 @@ func (b *binder) binary(v reflect.Value, h packHead) error {
 		return nil
 	}
 	v.SetZero()
-	reflect.Copy(v, reflect.ValueOf(b.body(h)).Convert(reflect.SliceOf(v.Type().Elem())))
+	copy(v.Bytes(), b.body(h))
 	return nil
 }
 

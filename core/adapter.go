@@ -7,6 +7,7 @@ import (
 	"iter"
 
 	"github.com/upshift-go/upshift/codec"
+	"github.com/upshift-go/upshift/core/session"
 )
 
 // An Adapter connects a server with the others of its cluster: what is sent to
@@ -55,6 +56,8 @@ type Broadcast struct {
 	Args       []any // a single value of type Args stands for all of them
 	Volatile   bool
 	NoCompress bool
+	Overflow   Overflow // as it was passed to Target.Overflow, or what Latest has set
+	Key        string   // of Target.Latest
 }
 
 // A ServerEvent is an event that one server sends the others. It does not reach
@@ -90,6 +93,7 @@ func (t *Target) publish(ctx context.Context, n *Namespace, event string, args [
 	b := &Broadcast{
 		Namespace: n.name, In: t.in, Except: t.except, Event: event, Args: args,
 		Volatile: t.delivery.Volatile, NoCompress: t.noCompress,
+		Overflow: t.delivery.Overflow, Key: t.delivery.Key,
 	}
 	if t.self != nil {
 		b.In = append([]string{t.self.id}, t.in...)
@@ -109,7 +113,7 @@ func (srv *Server) Deliver(ctx context.Context, b *Broadcast) error {
 		return nil // nobody is there
 	}
 	t := Target{namespace: n, in: b.In, except: b.Except, noCompress: b.NoCompress, local: true}
-	t.delivery.Volatile = b.Volatile
+	t.delivery = session.Delivery{Volatile: b.Volatile, Overflow: b.Overflow, Key: b.Key}
 	return t.Emit(ctx, b.Event, b.Args...)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -189,6 +190,29 @@ func TestServerSideEvents(t *testing.T) {
 		}
 		for args, err := range alone.ServerSideCall(t.Context(), "hello") {
 			t.Errorf("without adapter: %v, %v", args, err)
+		}
+	})
+}
+
+// What is to happen to a slow client is the same on all servers.
+func TestAdapterOverflow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const emits = 50
+		b := new(bus)
+		one := newRig(t, core.Options{Adapter: b.join()})
+		two := newRig(t, core.Options{Adapter: b.join(), MaxOutboxPackets: 10})
+		c := two.join()
+		c.pipe.Stall(true)
+		emit(t, two.Of("/"), "filler", strings.Repeat("x", 100_000)) // the pipe is full
+		synctest.Wait()
+		for i := range emits {
+			emit(t, one.Of("/").To().Latest("EURUSD"), "price", i)
+		}
+		for range emits {
+			emit(t, one.Of("/").To().Overflow(core.DropNewest), "news")
+		}
+		if st := two.Stats(); st.Replaced != emits-1 || st.OverflowDropped != emits-8 || st.SlowConsumers != 0 {
+			t.Errorf("stats %+v", st)
 		}
 	})
 }

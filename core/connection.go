@@ -26,9 +26,11 @@ type connection struct {
 	decoder codec.Decoder
 	recent  *Socket // that the last event was for, as the next one probably is
 
-	mu      sync.Mutex // guards what follows
-	sockets []*Socket  // joining and connected; few, so a list beats a map
-	parted  []string   // namespaces whose socket the server disconnected
+	mu      sync.Mutex    // guards what follows
+	sockets []*Socket     // joining and connected; few, so a list beats a map
+	working int           // sockets whose worker is not through: those, and some that have left
+	through chan struct{} // closed when a worker is; nil if nobody waits
+	parted  []string      // namespaces whose socket the server disconnected
 	timer   *time.Timer
 	closed  *CloseError
 }
@@ -136,6 +138,7 @@ func (s *Socket) accepting() bool {
 // join starts a socket in the namespace that the client asks for.
 func (c *connection) join(r *codec.Received) error {
 	srv := c.server
+	c.settle()
 	s := &Socket{id: c.socketID(r.Namespace), name: r.Namespace, conn: c, auth: r.Data}
 	s.namespace = srv.enter(r.Namespace)
 	switch {
@@ -163,6 +166,7 @@ func (c *connection) join(r *codec.Received) error {
 		return nil
 	}
 	c.sockets = append(c.sockets, s)
+	c.working++
 	c.parted = slices.DeleteFunc(c.parted, func(name string) bool { return name == s.name })
 	c.mu.Unlock()
 	s.mu.Lock()
@@ -172,6 +176,39 @@ func (c *connection) join(r *codec.Received) error {
 		srv.workers.run(s)
 	}
 	return nil
+}
+
+// settle waits while too many sockets have left that still have events to handle:
+// a client that joins and leaves all the time would get around the limits of
+// each. It is called by the reader.
+func (c *connection) settle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.closed == nil && c.working-len(c.sockets) >= c.server.options.MaxNamespaces {
+		if c.through == nil {
+			c.through = make(chan struct{})
+		}
+		through := c.through
+		c.mu.Unlock()
+		<-through // closed by a worker, or by the end of the session
+		c.mu.Lock()
+	}
+}
+
+// finished says that the worker of a socket is through.
+func (c *connection) finished() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.working--
+	c.release()
+}
+
+// release lets a reader that waits for workers look again. The lock is held.
+func (c *connection) release() {
+	if c.through != nil {
+		close(c.through)
+		c.through = nil
+	}
 }
 
 var errTooManyNamespaces = &Error{Code: CodeTooManyNamespaces, Message: "too many namespaces"}
@@ -226,6 +263,7 @@ func (c *connection) Closed(cause *transports.CloseError) {
 	c.closed = cause
 	sockets := c.sockets
 	c.sockets = nil
+	c.release()
 	c.mu.Unlock()
 	c.server.log.LogAttrs(context.Background(), slog.LevelDebug, "session closed",
 		slog.String("reason", string(cause.Reason)), slog.Any("cause", cause.Err),

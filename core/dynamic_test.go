@@ -252,3 +252,27 @@ func TestDynamicCleanUp(t *testing.T) {
 		})
 	}
 }
+
+// The key of Latest means the same each time a family is sent to, in whatever
+// order its namespaces have their turn.
+func TestFamilyLatest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const namespaces, emits = 5, 50
+		r := newRig(t, core.Options{})
+		d := r.OfPattern("/rooms/{room}")
+		c := r.dial()
+		for i := range namespaces {
+			c.send(fmt.Sprint("0/rooms/", i))
+			c.next()
+		}
+		c.pipe.Stall(true)
+		emit(t, d, "filler", strings.Repeat("x", 100_000)) // the pipe is full
+		synctest.Wait()
+		for i := range emits {
+			emit(t, d.To().Latest("EURUSD"), "price", i)
+		}
+		if n := r.Stats().Replaced; n != namespaces*(emits-1) {
+			t.Errorf("replaced %d", n)
+		}
+	})
+}

@@ -13,9 +13,9 @@ import (
 
 // Emit sends an event to the target. It is encoded once, and Emit returns when
 // it is queued for everybody: a client that does not read delays nobody. The
-// error says that the event cannot be encoded or, with Overflow(Refuse), that
-// some clients had no room for it (ErrOutboxFull); clients that cannot be
-// reached are no error. Two emits from one goroutine arrive in order at
+// error says that the event cannot be encoded, that it is larger than an outbox
+// (ErrTooLarge) or, with Overflow(Refuse), that some clients had no room for it
+// (ErrOutboxFull); clients that cannot be reached are no error. Two emits from one goroutine arrive in order at
 // everybody who gets both. A ctx that has ended does not stop it: a handler may
 // still tell others what its client did last.
 //
@@ -27,7 +27,8 @@ func (t Target) Emit(ctx context.Context, event string, args ...any) error {
 	}
 	var failed error
 	for _, n := range t.family.Namespaces() {
-		if err := t.emit(ctx, n, event, args); err != nil {
+		one := t // emit scopes its key
+		if err := one.emit(ctx, n, event, args); err != nil {
 			failed = err
 		}
 	}
@@ -56,6 +57,9 @@ func (t *Target) emitHere(n *Namespace, event string, args []any) error {
 		return err
 	}
 	defer packets.release()
+	if !n.server.fits(packets.list) {
+		return ErrTooLarge
+	}
 	packets.share(t.noCompress)
 	found := selections.Get().(*selection) //nolint:forcetypeassert // the pool holds nothing else
 	defer found.release()

@@ -428,3 +428,24 @@ func TestCompressFlag(t *testing.T) { // C35
 		}
 	})
 }
+
+// Who sends everybody more than an outbox holds is told, as who sends it to one.
+func TestBroadcastTooLarge(t *testing.T) {
+	for name, recovery := range map[string]*core.Recovery{"plain": nil, "with recovery": {}} {
+		inBubble(t, name, func(t *testing.T) {
+			r := newRig(t, core.Options{MaxOutboxBytes: 1000, Recovery: recovery})
+			c := r.join()
+			synctest.Wait()
+			if err := r.Of("/").Emit(t.Context(), "e", strings.Repeat("x", 1000)); !errors.Is(err, core.ErrTooLarge) {
+				t.Errorf("Emit: %v", err)
+			}
+			if kept := r.Stats().RecoveryBytes; kept != 0 {
+				t.Errorf("%d bytes are kept", kept)
+			}
+			emit(t, r.Of("/"), "next")
+			if m := c.next(); !strings.HasPrefix(m, `2["next"`) {
+				t.Errorf("received %.20s", m)
+			}
+		})
+	}
+}

@@ -44,6 +44,16 @@ func (e *encoded) release() {
 	encodedPool.Put(e)
 }
 
+// fits reports whether packets can be sent at once, to a client for which
+// nothing waits.
+func (srv *Server) fits(packets []transports.Packet) bool {
+	size := 0
+	for _, p := range packets {
+		size += len(p.Data) + session.PacketOverhead
+	}
+	return size <= srv.options.MaxOutboxBytes && len(packets) <= srv.options.MaxOutboxPackets
+}
+
 // sessionError names errors of the session in the words of this package.
 func sessionError(err error) error {
 	if errors.Is(err, session.ErrClosed) {

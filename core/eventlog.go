@@ -22,8 +22,7 @@ type eventLog struct {
 	entries []entry // the newest is number last
 	began   time.Time
 	life    time.Duration
-	budget  *atomic.Int64 // what all logs of the server hold
-	limit   int64
+	budget  *atomic.Int64 // what all namespaces of the server keep
 }
 
 // An entry is an event as it was sent, and to whom.
@@ -63,7 +62,6 @@ func newEventLog(srv *Server) eventLog {
 		began:  time.Now(),
 		life:   o.Recovery.Window + o.PingInterval + o.PingTimeout,
 		budget: &srv.recoveryBytes,
-		limit:  o.Recovery.MaxBytes,
 	}
 }
 
@@ -86,7 +84,7 @@ func (l *eventLog) stamp(packets []transports.Packet, volatile bool) {
 
 // findBlank returns where in the packets the offset goes.
 func findBlank(packets []transports.Packet) []byte {
-	for _, p := range slices.Backward(packets) {
+	for _, p := range packets { // attachments, which may be large, come last
 		if at := bytes.LastIndex(p.Data, []byte(offsetBlank)); at >= 0 {
 			return p.Data[at : at+offsetLen]
 		}
@@ -157,9 +155,6 @@ func (l *eventLog) append(t *Target, packets []transports.Packet) {
 	l.entries = append(l.entries, e)
 	l.budget.Add(e.size)
 	l.prune()
-	for len(l.entries) > 0 && l.budget.Load() > l.limit {
-		l.drop(1)
-	}
 }
 
 // count is about what an entry costs in memory.
@@ -199,6 +194,9 @@ func (l *eventLog) prune() {
 		l.entries = nil
 	}
 }
+
+// oldest is when the oldest event was kept. There is one.
+func (l *eventLog) oldest() time.Time { return l.began.Add(l.entries[0].at) }
 
 func (l *eventLog) empty() bool { return len(l.entries) == 0 }
 
@@ -240,7 +238,7 @@ func (e *entry) matches(st *state) bool {
 	switch {
 	case in(e.except):
 		return false
-	case e.self != "" && e.self == st.socket.id:
+	case e.self != "" && e.self == st.id:
 		return true
 	case len(e.in) == 0:
 		return e.self == ""

@@ -24,7 +24,8 @@ type Handler func(ctx context.Context, r *Request) error
 
 // Middleware wraps a Handler. It runs for connects and for events alike; the
 // Request says which. Middleware that is added first runs outermost. A chain
-// is composed when something is registered, not for each event.
+// is composed when it is first needed after something was registered, not for
+// each event: what it does while it wraps next must not register anything.
 type Middleware func(next Handler) Handler
 
 // A Request is one event, or one connect, on its way to its handler. It is
@@ -66,6 +67,16 @@ func (r *Request) Answer() []any { return r.answer }
 // SetAnswer replaces the answer. It is sent when the outermost middleware has
 // returned nil, if the client waits for one.
 func (r *Request) SetAnswer(args ...any) { r.answer = args }
+
+// checkMiddleware panics if there is none behind a Middleware: at registration,
+// rather than when the first client comes.
+func checkMiddleware(middleware []Middleware) {
+	for _, m := range middleware {
+		if m == nil {
+			panic("core: a Middleware is nil") //nolint:forbidigo // a programmer's error, at registration
+		}
+	}
+}
 
 // chain wraps h in the given middleware, the first outermost.
 func chain(h Handler, middleware ...[]Middleware) Handler {

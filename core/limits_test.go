@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -38,6 +40,35 @@ func TestMaxRooms(t *testing.T) {
 		}
 		if n := r.Stats().TooManyRooms; n != 2 {
 			t.Errorf("counted %d", n)
+		}
+	})
+}
+
+// What a client comes back to may be more than the limit, together with what
+// middleware adds. Then there is no more.
+func TestMaxRoomsAfterRecovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, core.Options{MaxRooms: 2, Recovery: &core.Recovery{RunMiddleware: true}})
+		visits := 0
+		r.Use(func(next core.Handler) core.Handler {
+			return func(ctx context.Context, req *core.Request) error {
+				visits++
+				if err := req.Socket.Join(ctx, fmt.Sprint("a", visits), fmt.Sprint("b", visits)); err != nil {
+					return err
+				}
+				return next(ctx, req)
+			}
+		})
+		var back comeback
+		c := r.dial()
+		c.joinWith(&back)
+		c.pipe.Cut()
+		synctest.Wait()
+		r.dial().joinWith(&back)
+		synctest.Wait()
+		s := socketOf(t, r.Of("/"))
+		if err := s.Join(t.Context(), "more"); !errors.Is(err, core.ErrTooManyRooms) {
+			t.Errorf("Join: %v; is in %v", err, s.Rooms())
 		}
 	})
 }
@@ -131,6 +162,67 @@ func TestMaxQueuedBytes(t *testing.T) {
 		if n := r.Stats().QueueFull; n == 0 || n > 20 {
 			t.Errorf("counted %d", n)
 		}
+	})
+}
+
+// A client that joins, sends, leaves and joins again stays within the limits,
+// too: what its sockets have still to do is bounded.
+func TestMaxQueuedBytesOfSocketsThatHaveLeft(t *testing.T) {
+	inBubble(t, "while handlers are busy", func(t *testing.T) {
+		const limit, rounds = 3, 20
+		r := newRig(t, core.Options{MaxNamespaces: limit})
+		hold := make(chan struct{})
+		core.On(r.Of("/"), "e", func(context.Context, *core.Socket, core.None) (core.None, error) {
+			<-hold
+			return core.None{}, nil
+		})
+		var joined, gone atomic.Int32
+		r.Of("/").OnConnect(func(context.Context, *core.Socket) error {
+			joined.Add(1)
+			return nil
+		})
+		r.Of("/").OnDisconnect(func(context.Context, *core.Socket, error) { gone.Add(1) })
+		c := r.dial()
+		var sender sync.WaitGroup
+		sender.Go(func() {
+			for range rounds {
+				c.send("0")
+				c.next()
+				c.send(`2["e"]`, "1")
+			}
+		})
+		synctest.Wait()
+		if joined.Load() != limit || gone.Load() != 0 {
+			t.Errorf("%d sockets have joined, %d are done with", joined.Load(), gone.Load())
+		}
+		close(hold)
+		sender.Wait()
+		synctest.Wait()
+		if joined.Load() != rounds || gone.Load() != rounds {
+			t.Errorf("%d sockets have joined, %d are done with in the end", joined.Load(), gone.Load())
+		}
+	})
+	inBubble(t, "the session ends meanwhile", func(t *testing.T) {
+		r := newRig(t, core.Options{MaxNamespaces: 1})
+		hold := make(chan struct{})
+		r.Of("/").OnDisconnect(func(context.Context, *core.Socket, error) { <-hold })
+		c := r.join()
+		c.send("1", "0")
+		synctest.Wait()
+		if n := r.Of("/").Len(); n != 0 {
+			t.Errorf("%d sockets", n)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := r.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("Shutdown: %v", err)
+		}
+		synctest.Wait()
+		stacks := make([]byte, 1<<20)
+		if n := runtime.Stack(stacks, true); strings.Contains(string(stacks[:n]), "connection).settle") {
+			t.Error("the reader still waits")
+		}
+		close(hold)
 	})
 }
 

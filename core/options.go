@@ -86,7 +86,9 @@ type Options struct {
 	MaxQueuedBytes int
 	// MaxNamespaces is how many namespaces one client may be connected to, or
 	// on the way to, over one session. It is refused beyond, with the code
-	// "too_many_namespaces". Default 100.
+	// "too_many_namespaces". One that has left as many, which still have
+	// events to handle, is not read from when it asks for another, until one
+	// of them is through. Default 100.
 	MaxNamespaces int
 	// MaxDynamicNamespaces is how many namespaces of OfPattern and OfFunc
 	// there may be at once. Clients are refused beyond, with the code

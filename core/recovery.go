@@ -31,9 +31,9 @@ type Recovery struct {
 	// Default: it is not run, since it has run before; but a user who was
 	// banned meanwhile comes back then.
 	RunMiddleware bool
-	// MaxBytes bounds what is kept, of all namespaces together. When it is
-	// reached the oldest goes, and who would need it starts afresh. Default
-	// 64 MiB.
+	// MaxBytes bounds what is kept, of all namespaces together. A namespace
+	// that keeps something when it is reached drops the oldest it has, and who
+	// would need that starts afresh. Default 64 MiB.
 	MaxBytes int64
 }
 
@@ -106,6 +106,9 @@ func (r *recovery) broadcast(t *Target, event string, args []any) error {
 		return err
 	}
 	defer packets.release()
+	if !r.server.fits(packets.list) {
+		return ErrTooLarge // nor is it kept: it could not be sent later, and nothing with it
+	}
 	packets.share(t.noCompress)
 	found := selections.Get().(*selection) //nolint:forcetypeassert // the pool holds nothing else
 	defer found.release()
@@ -179,6 +182,26 @@ func (r *recovery) queue(s *Socket, t *Target, packets []transports.Packet) (to 
 
 // keep puts an event that has been stamped into the log. The lock is held.
 func (r *recovery) keep(t *Target, packets []transports.Packet) {
+	if r.closed { // nobody comes back, and nobody would drop it
+		return
+	}
 	r.log.append(t, packets)
+	r.makeRoom()
 	r.sweepLater()
+}
+
+// makeRoom drops what is oldest in this namespace, be it events or clients,
+// until no more is kept than may be. The lock is held.
+func (r *recovery) makeRoom() {
+	options := r.server.options.Recovery
+	for r.server.recoveryBytes.Load() > options.MaxBytes {
+		switch {
+		case len(r.gone) > 0 && (r.log.empty() || r.log.oldest().After(r.gone[0].until.Add(-options.Window))):
+			r.forgetFirst()
+		case !r.log.empty():
+			r.log.drop(1)
+		default:
+			return
+		}
+	}
 }

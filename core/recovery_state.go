@@ -10,10 +10,14 @@ import (
 	"github.com/upshift-go/upshift/core/session"
 )
 
-// A state is what a client comes back to.
+// A state is what a client comes back to. It does not hold on to the socket that
+// the client had, nor to what that had been sent.
 type state struct {
-	socket   *Socket // the one it had
-	rooms    []string
+	id, privateID string
+	rooms         []string
+	values        map[any]any   // set when finished is closed
+	finished      chan struct{} // that of the socket
+
 	progress progress
 	left     uint64 // of the log, when the client left
 	from     uint64 // of the log: what comes after it is missing; set by take
@@ -41,22 +45,20 @@ func (r *recovery) leave(s *Socket, cause *CloseError) {
 		return
 	}
 	delete(r.live, s.privateID)
-	if r.closed || !recoverable(cause.Reason) {
+	if r.closed || s.conn.old || !recoverable(cause.Reason) {
 		return
 	}
-	options := r.server.options.Recovery
 	st := &state{
-		socket: s, rooms: r.namespace.rooms.of(s), progress: s.progress, left: r.log.last,
-		until: time.Now().Add(options.Window),
+		id: s.id, privateID: s.privateID, rooms: r.namespace.rooms.of(s), finished: s.finished,
+		progress: s.progress, left: r.log.last,
+		until: time.Now().Add(r.server.options.Recovery.Window),
 	}
 	st.size = sizeOfState(st.rooms)
 	s.kept = true
 	r.states[s.privateID] = st
 	r.gone = append(r.gone, st)
 	r.server.recoveryBytes.Add(st.size)
-	for len(r.gone) > 0 && r.server.recoveryBytes.Load() > options.MaxBytes {
-		r.forgetFirst()
-	}
+	r.makeRoom()
 	r.sweepLater()
 }
 
@@ -67,15 +69,29 @@ func (r *recovery) giveBack(st *state, cause *CloseError) {
 		r.forget(st)
 		return
 	}
-	if r.states[st.socket.privateID] != st {
+	if r.states[st.privateID] != st {
 		return
 	}
 	again := *st // the place of st among those gone is not right any more
 	again.claimant = nil
 	again.until = time.Now().Add(r.server.options.Recovery.Window)
-	r.states[st.socket.privateID] = &again
+	r.states[st.privateID] = &again
+	st.rooms, st.values, st.claimant = nil, nil, nil
 	r.gone = append(r.gone, &again)
 	r.sweepLater()
+}
+
+// bequeath keeps the values of a socket that has left, and that nobody but the
+// program uses any more, for the one that comes after it.
+func (r *recovery) bequeath(s *Socket) {
+	s.mu.Lock()
+	values := maps.Clone(s.values)
+	s.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if st := r.states[s.privateID]; st != nil && st.finished == s.finished {
+		st.values = values
+	}
 }
 
 // recoverable reports whether a client that was disconnected for this reason
@@ -90,7 +106,7 @@ func recoverable(reason Reason) bool {
 }
 
 func sizeOfState(rooms []string) int64 {
-	size := 1024 // the socket that is kept, with its handshake
+	size := 1024 // the state itself, and what the program keeps with a socket
 	for _, room := range rooms {
 		size += len(room)
 	}
@@ -126,7 +142,7 @@ func (r *recovery) claim(ctx context.Context, s *Socket) *state {
 		return nil
 	}
 	select {
-	case <-st.socket.finished:
+	case <-st.finished:
 	case <-ctx.Done():
 		r.release(s)
 		return nil
@@ -188,11 +204,7 @@ func (r *recovery) take(s *Socket, pid, offset string) *state {
 // fits reports whether what is missing can be sent at once. The lock is held.
 func (r *recovery) fits(st *state) bool {
 	missed, _ := r.log.missed(st)
-	size := 0
-	for _, p := range missed {
-		size += len(p.Data) + session.PacketOverhead
-	}
-	return size <= r.server.options.MaxOutboxBytes && len(missed) < r.server.options.MaxOutboxPackets
+	return len(missed) < r.server.options.MaxOutboxPackets && r.server.fits(missed) // the reply is one more
 }
 
 // release gives up what s has claimed, for good: s connects afresh or not at
@@ -242,22 +254,23 @@ func (r *recovery) connect(s *Socket, st *state, reply *encoded) error {
 	}
 	r.live[s.privateID] = s
 	if st != nil {
-		r.forget(st)
-		s.claim = nil
-		r.server.stats.recovered.Add(1)
 		if !slices.Contains(st.rooms, s.id) {
 			r.namespace.rooms.leave(s, []string{s.id})
 		}
+		r.forget(st)
+		s.claim = nil
+		r.server.stats.recovered.Add(1)
 	}
 	return nil
 }
 
-// forget drops a state. The lock is held.
+// forget drops a state. Its place among those gone goes later. The lock is held.
 func (r *recovery) forget(st *state) {
-	if r.states[st.socket.privateID] != st {
+	if r.states[st.privateID] != st {
 		return
 	}
-	delete(r.states, st.socket.privateID)
+	delete(r.states, st.privateID)
+	st.rooms, st.values, st.claimant = nil, nil, nil
 	r.server.recoveryBytes.Add(-st.size)
 	if r.namespace.dynamic != nil && r.server.countOut(r.namespace) {
 		r.closeLocked()
@@ -287,7 +300,7 @@ func (r *recovery) sweep() {
 	defer r.mu.Unlock()
 	r.timer = nil
 	now := time.Now()
-	for len(r.gone) > 0 && (!r.gone[0].until.After(now) || r.states[r.gone[0].socket.privateID] != r.gone[0]) {
+	for len(r.gone) > 0 && (!r.gone[0].until.After(now) || r.states[r.gone[0].privateID] != r.gone[0]) {
 		r.forgetFirst()
 	}
 	r.log.prune()

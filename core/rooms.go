@@ -37,7 +37,7 @@ func (r *rooms) join(s *Socket, names []string, limit int) error {
 		if slices.Contains(s.rooms, name) {
 			continue
 		}
-		if len(s.rooms) == limit && limit > 0 {
+		if len(s.rooms) >= limit && limit > 0 {
 			return ErrTooManyRooms
 		}
 		s.rooms = append(s.rooms, name)

@@ -57,8 +57,10 @@ func (r *routes) event(name string) Handler {
 }
 
 // Use adds middleware, for connects to the namespace and for its events. It
-// runs after the server's, and for handlers registered before as well.
+// runs after the server's, and for handlers registered before as well. It panics
+// if one is nil.
 func (r *router) Use(middleware ...Middleware) {
+	checkMiddleware(middleware)
 	r.change(func() { r.middleware = append(r.middleware, middleware...) })
 }
 
@@ -105,8 +107,9 @@ func (r *router) OnAnyOutgoing(fn func(s *Socket, event string, args []any)) {
 }
 
 // Group returns a Registry whose handlers run inside the given middleware,
-// which runs after that of the namespace.
+// which runs after that of the namespace. It panics if one is nil.
 func (r *router) Group(middleware ...Middleware) *Group {
+	checkMiddleware(middleware)
 	return &Group{router: r, middleware: middleware}
 }
 
@@ -123,6 +126,7 @@ func (g *Group) Handle(event string, h Handler) {
 
 // Group returns a group inside this one.
 func (g *Group) Group(middleware ...Middleware) *Group {
+	checkMiddleware(middleware)
 	return &Group{router: g.router, middleware: slices.Concat(g.middleware, middleware)}
 }
 

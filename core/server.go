@@ -23,10 +23,10 @@
 // # Lock order
 //
 // connection.mu, Socket.mu and rooms.mu are never held together, and no lock is
-// held while a handler or a codec is called. recovery.mu comes before Server.mu
-// and rooms.mu, rooms.mu before the locks of a session, of which nothing that
-// does more than queue is called under it; Server.mu before router.mu, and
-// Socket.mu before workers.mu.
+// held while a handler or a codec is called; constructors of middleware run under
+// router.mu. recovery.mu comes before Server.mu, Socket.mu and rooms.mu, rooms.mu
+// before the locks of a session, of which nothing that does more than queue is
+// called under it; Server.mu before router.mu, and Socket.mu before workers.mu.
 package core
 
 import (
@@ -125,8 +125,10 @@ func (srv *Server) Of(name string) *Namespace {
 }
 
 // Use adds middleware for connects and events of every namespace, those that
-// are made later included. It runs before a namespace's own.
+// are made later included. It runs before a namespace's own. It panics if one is
+// nil.
 func (srv *Server) Use(middleware ...Middleware) {
+	checkMiddleware(middleware)
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
 	all := slices.Concat(srv.chain(), middleware)

@@ -196,11 +196,15 @@ func (s *Socket) finish(stage stage, cause *CloseError) {
 		s.disconnected(cause)
 	}
 	if s.finished != nil {
+		if s.kept {
+			s.namespace.recovery.bequeath(s)
+		}
 		close(s.finished)
 	}
 	if s.namespace != nil && !s.kept {
 		s.conn.server.exit(s.namespace)
 	}
+	s.conn.finished()
 }
 
 // locate finds the namespace that the client asks for.
@@ -271,6 +275,7 @@ func (s *Socket) connect() {
 		s.queue.stage = joining
 		s.mu.Unlock()
 		s.conn.session.Close(&CloseError{Reason: ForcedServerClose, Err: err})
+		<-s.ctx.Done() // whoever has closed it may not have told us yet, and we must not connect twice
 		return
 	}
 	for _, fn := range routes.onConnect {
@@ -310,14 +315,10 @@ func (s *Socket) admit(routes *routes) (back *state, err error) {
 
 // resume makes s what it was before the connection was lost.
 func (s *Socket) resume(st *state) {
-	old := st.socket
-	old.mu.Lock()
-	values := maps.Clone(old.values)
-	old.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.id, s.privateID, s.recovered = old.id, old.privateID, true
-	s.values = values
+	s.id, s.privateID, s.recovered = st.id, st.privateID, true
+	s.values = maps.Clone(st.values) // others may come back to st yet
 }
 
 // connectReply is what the client is told. Clients take the private id for a

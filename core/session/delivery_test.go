@@ -291,3 +291,37 @@ func TestOverflowAfterRestore(t *testing.T) {
 		t.Errorf("sent %q", got)
 	}
 }
+
+// A client that was too slow for one message does not get a later one that is
+// smaller: nobody could tell what is missing.
+func TestNothingFollowsWhatHadNoRoom(t *testing.T) {
+	r := opened(t, Options{MaxOutboxBytes: 1000})
+	if err := r.session.Queue(Delivery{}, text(strings.Repeat("x", 800))); err != nil {
+		t.Fatal(err)
+	}
+	for _, data := range []string{strings.Repeat("y", 800), "small"} {
+		if err := r.session.Queue(Delivery{}, text(data)); !errors.Is(err, transports.ErrSlowConsumer) {
+			t.Errorf("%.5s: %v", data, err)
+		}
+	}
+	r.session.Flush()
+	r.expectReason(t, transports.TransportError)
+}
+
+// What a retired transport gives back counts again, also if the session has
+// moved on before it did.
+func TestLoadAfterRestore(t *testing.T) {
+	for _, moved := range []bool{false, true} {
+		var o outbox
+		o.push(text("1"), text("2"))
+		sent := o.take()
+		if moved {
+			o.settle()
+		}
+		o.push(text("3"))
+		o.restore(sent)
+		if want := loadOf(o.batch.packets); o.load != want {
+			t.Errorf("moved %v: counts %+v, want %+v", moved, o.load, want)
+		}
+	}
+}

@@ -74,7 +74,7 @@ func (g *gate) address(h *transports.Handshake) string {
 func remoteAddress(hostport string) string {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {
-		return ""
+		host = hostport // middleware that knows the proxy may have put an address there
 	}
 	ip, err := netip.ParseAddr(host)
 	if err != nil {

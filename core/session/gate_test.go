@@ -69,12 +69,12 @@ func (g *gated) wantForgotten() {
 func TestSessionsPerAddress(t *testing.T) {
 	g := newGated(t, Options{MaxSessionsPerAddress: 2})
 	g.want(nil, "10.0.0.1:1", "10.0.0.1:2", "10.0.0.2:1", "[::ffff:10.0.0.2]:2", "[2001:db8::1]:1", "[2001:db8::2]:1")
-	g.want(ErrTooManySessionsFromAddress, "10.0.0.1:3", "10.0.0.2:3", "[2001:db8::3%eth0]:1")
+	g.want(ErrTooManySessionsFromAddress, "10.0.0.1:3", "10.0.0.2:3", "[2001:db8::3%eth0]:1", "10.0.0.1", "2001:db8::3")
 	g.want(nil, "[2001:db8:0:1::1]:1", "", "", "", "@", "@", "@") // another network; and who has no address
 	g.sessions[0].fail(&transports.CloseError{Reason: transports.TransportClose})
 	g.want(nil, "10.0.0.1:4")
 	g.want(ErrTooManySessionsFromAddress, "10.0.0.1:5")
-	if n := g.Stats().TooManySessionsFromAddress; n != 4 {
+	if n := g.Stats().TooManySessionsFromAddress; n != 6 {
 		t.Errorf("counted %d", n)
 	}
 	g.endAll()

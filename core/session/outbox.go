@@ -109,6 +109,9 @@ func (o *outbox) settle() {
 
 // restore puts a batch that could not be sent back in front.
 func (o *outbox) restore(b *batch) {
+	if o.unsettle == (load{}) { // the session has moved to another Conn meanwhile
+		o.load.add(loadOf(b.packets))
+	}
 	o.unsettle = load{}
 	if o.batch != nil {
 		o.batch.groups.shift(len(b.packets))
@@ -234,6 +237,10 @@ func (s *Session) enqueue(d Delivery, packets []transports.Packet, by writer) (w
 	switch {
 	case s.state != open:
 		return nobody, ErrClosed
+	case o.overrun:
+		// Something is missing already: what follows must not arrive without it,
+		// though it may have room.
+		return nobody, transports.ErrSlowConsumer
 	case more.bytes > s.manager.options.MaxOutboxBytes || more.packets > s.manager.options.MaxOutboxPackets:
 		return nobody, ErrTooLarge
 	}
