@@ -104,11 +104,12 @@ func (r *report) latencies(t *strings.Builder) {
 			return fmt.Sprintf("%.0f", median(s, func(s sample) float64 { return s.wakes }))
 		}},
 	} {
-		head := "\n" + section.title + ":\n\n| Load | Upshift |"
-		for _, name := range others {
-			head += " " + names[name] + " |"
+		columns := make([]string, len(others))
+		for i, name := range others {
+			columns[i] = names[name]
 		}
-		head += "\n|---|---|" + strings.Repeat("---|", len(others)) + "\n"
+		head := fmt.Sprintf("\n%s:\n\n| Load | Upshift | %s |\n|---|---|%s\n",
+			section.title, strings.Join(columns, " | "), strings.Repeat("---|", len(others)))
 		for _, one := range r.results {
 			ours := one.samples[one.load.servers[0]]
 			if len(ours) == 0 || !section.has(ours[0]) {
