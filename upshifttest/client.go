@@ -257,6 +257,9 @@ func (c *Client) Emit(_ context.Context, name string, args ...any) error {
 // the end of ctx, and an answer that does not fit. It waits no longer than
 // Options.Patience.
 func (c *Client) Call(ctx context.Context, name string, args []any, answer ...any) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	done := make(chan codec.Args, 1)
 	if err := c.emit(codec.Packet{Type: codec.Event, Event: name, Args: args, HasID: true}, done); err != nil {
 		return err

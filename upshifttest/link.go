@@ -37,8 +37,8 @@ func newLink(tb testing.TB, srv *core.Server, o Options) *link {
 		wires := l.wires
 		l.mu.Unlock()
 		for _, w := range wires {
-			_ = w.pipe.Close()
 			w.end(reasonForcedClose)
+			_ = w.pipe.Close()
 		}
 		l.running.Wait()
 	})
@@ -143,8 +143,8 @@ func (w *wire) send(p transports.Packet) bool {
 	case vanished:
 		return true
 	case p.Type == transports.Close:
+		w.end(reasonForcedClose) // before the end that the server makes of it arrives
 		_ = w.pipe.Close()
-		w.end(reasonForcedClose)
 		return false
 	case w.pipe.Send(p) != nil:
 		return false // receive says why
@@ -229,16 +229,16 @@ func (w *wire) silent() {
 	w.link.mu.Lock()
 	vanished := w.vanished
 	w.link.mu.Unlock()
+	w.end(reasonPingTimeout)
 	if !vanished {
 		_ = w.pipe.Close()
 	}
-	w.end(reasonPingTimeout)
 }
 
 // cut ends the connection as a network failure does that both sides notice.
 func (w *wire) cut() {
+	w.end(reasonTransportError) // before the end that the server makes of it arrives
 	w.pipe.Cut()
-	w.end(reasonTransportError)
 }
 
 // end ends the client's side.
