@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/upshift-go/upshift/core"
 	"github.com/upshift-go/upshift/event"
@@ -136,6 +137,7 @@ func TestFailures(t *testing.T) {
 		"lost meanwhile": {
 			"/chat has refused the client: upshifttest: /chat: transport error",
 			func(_ testing.TB, _ *core.Server, ann *upshifttest.Client) {
+				ann.Delay(time.Second) // the answer is on its way when the network fails
 				ann.CutAfterSent(1)
 				ann.Reconnect()
 			},

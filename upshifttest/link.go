@@ -139,6 +139,9 @@ func (w *wire) send(p transports.Packet) bool {
 	l.mu.Lock()
 	vanished := w.vanished
 	l.mu.Unlock()
+	// Counted before it arrives: what the test does upon its arrival is about
+	// those that follow.
+	last := !vanished && p.Type == transports.Message && l.count(&l.sends)
 	switch {
 	case vanished:
 		return true
@@ -148,7 +151,7 @@ func (w *wire) send(p transports.Packet) bool {
 		return false
 	case w.pipe.Send(p) != nil:
 		return false // receive says why
-	case p.Type == transports.Message && l.count(&l.sends):
+	case last:
 		w.cut()
 		return false
 	}
@@ -173,6 +176,7 @@ func (w *wire) deliver(p transports.Packet) bool {
 		w.out.push(l.delay, transports.Packet{Type: transports.Pong, Data: p.Data})
 		l.mu.Unlock()
 	case transports.Message:
+		last := l.count(&l.receives) // before it is handled, see send
 		r, ok, err := w.decoder.Decode(codec.Frame{Binary: p.Binary, Data: p.Data})
 		if err != nil {
 			l.tb.Errorf("upshifttest: the server has sent %q: %v", p.Data, err)
@@ -180,7 +184,7 @@ func (w *wire) deliver(p transports.Packet) bool {
 		if ok {
 			w.handle(&r)
 		}
-		if l.count(&l.receives) {
+		if last {
 			w.cut()
 			return false
 		}

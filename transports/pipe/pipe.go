@@ -23,6 +23,7 @@ package pipe
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 
@@ -89,6 +90,7 @@ type conn struct {
 	owed     bool                   // Send returned false: Ready is due when the client has taken everything
 	farewell *transports.CloseError // why the client left; not nil when left is closed
 	over     bool
+	cause    error // of the end; set with over
 }
 
 var _ transports.Conn = (*conn)(nil)
@@ -100,7 +102,8 @@ func (c *conn) Send(batch []transports.Packet) (ready bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.over {
-		return false, ErrClosed
+		// This may be quicker than Closed, and must give the same reason.
+		return false, fmt.Errorf("%w: %w", ErrClosed, c.cause)
 	}
 	for _, p := range batch {
 		if p.Type == transports.Close {
@@ -126,7 +129,7 @@ func (c *conn) end(cause error) {
 		c.mu.Unlock()
 		return
 	}
-	c.over = true
+	c.over, c.cause = true, cause
 	close(c.gone)
 	c.mu.Unlock()
 	c.sink.Closed(cause)
