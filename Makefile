@@ -6,7 +6,7 @@ TOOL    := $(GO) tool -modfile=$(ROOT)/tools/go.mod
 # Modules of their own are not in ./... and are visited by name.
 MODULES := . internal/interop examples/routers bench
 # npm packages of the tests and of the demo, each with a lock file.
-NODE    := internal/interop examples/chat bench/node
+NODE    := internal/interop examples/chat
 
 FUZZTIME ?= 5s
 # Where tests leave what a person should look at, such as screenshots.

@@ -20,9 +20,9 @@ var unmarshalOptions = jsonv2.JoinOptions(
 	})),
 )
 
-// unmarshal is json.Unmarshal, at a third of its cost: by the implementation
-// that encoding/json has from Go 1.27 on, which reads a text once. What that
-// refuses is left to encoding/json, whose errors callers expect.
+// unmarshal is json.Unmarshal by the implementation that encoding/json has from
+// Go 1.27 on, which reads a text once and allocates less. What that refuses is
+// left to encoding/json, whose errors callers expect.
 func unmarshal(data []byte, dst any) error {
 	if jsonv2.Unmarshal(data, dst, unmarshalOptions) == nil {
 		return nil

@@ -217,7 +217,8 @@ func TestMsgPackEncodesValues(t *testing.T) {
 		{"\xa9pointer x", &viaPointer{Data: []byte("x")}},
 		{"\x81\xa4Data\xc4\x01x", viaPointer{Data: []byte("x")}},
 		{"\x91\xa9pointer x", []viaPointer{{Data: []byte("x")}}},
-		{"\x82\xa1a\x92\x01\xc0\xa1b\xcb\x40\x04\x00\x00\x00\x00\x00\x00", json.RawMessage(` {"a": [1, null], "b": 2.5}`)},
+		// One member in each object: its members have no order on their way.
+		{"\x81\xa1a\x93\x01\xc0\x81\xa1b\xcb\x40\x04\x00\x00\x00\x00\x00\x00", json.RawMessage(` {"a": [1, null, {"b": 2.5}]}`)},
 		{"\xc0", json.RawMessage("null")},
 		{"\xcf\xff\xff\xff\xff\xff\xff\xff\xff", json.RawMessage("18446744073709551615")},
 		{"\xcb\x7f\xf0\x00\x00\x00\x00\x00\x00", json.RawMessage("1e999")},

@@ -11,8 +11,7 @@ import (
 )
 
 // Allocations are exact, unlike times, so they have ceilings. A broadcast
-// allocates the same for one client as for a thousand, but for the growing of
-// lists that are pooled.
+// allocates the same for one client as for a thousand.
 func TestAllocs(t *testing.T) {
 	benchmarks := map[string]func(*testing.B){
 		"EventWithAnswer":          BenchmarkEventWithAnswer,

@@ -98,21 +98,20 @@ func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
 // guard calls user code and turns its panic into an error.
 func guard(f func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &panicError{value: v, stack: debug.Stack()}
-		}
-	}()
+	defer rescue(&err)
 	return f()
 }
 
 // run is guard for a Handler, where a function of its own for each event would
 // cost an allocation.
 func (r *Request) run(ctx context.Context, h Handler) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &panicError{value: v, stack: debug.Stack()}
-		}
-	}()
+	defer rescue(&err)
 	return h(ctx, r)
+}
+
+// rescue is deferred around user code.
+func rescue(err *error) {
+	if v := recover(); v != nil {
+		*err = &panicError{value: v, stack: debug.Stack()}
+	}
 }

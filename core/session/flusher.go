@@ -24,6 +24,9 @@ type flusher struct {
 // not hold back the answers to the events before it.
 const corkTime = time.Millisecond
 
+// maxKept is how long the lists may be that are kept for the next broadcast.
+const maxKept = 4096
+
 // add puts a session on the list. The caller has set outbox.queued.
 func (f *flusher) add(s *Session) {
 	f.mu.Lock()
@@ -42,7 +45,9 @@ func (f *flusher) run() {
 		todo := f.dirty
 		if len(todo) == 0 {
 			f.running = false
-			f.dirty, f.spare = nil, nil
+			if cap(f.dirty)+cap(f.spare) > maxKept {
+				f.dirty, f.spare = nil, nil
+			}
 			f.mu.Unlock()
 			return
 		}

@@ -208,7 +208,7 @@ var errSlowConsumer = &transports.CloseError{Reason: transports.TransportError, 
 
 // Cork makes Send gather packets until the matching Uncork, so that replies to
 // a burst leave in one write. Packets do not wait for an Uncork that is long in
-// coming: for a millisecond at most, and not if there are many.
+// coming: for a millisecond at most, and not when much has gathered.
 func (s *Session) Cork() {
 	s.mu.Lock()
 	s.outbox.corks++

@@ -48,6 +48,3 @@ func TestSay(t *testing.T) {
 		}
 	})
 }
-
-// A whole test of a small program, with a network that fails.
-func Example() { /* TestSay, above */ }
