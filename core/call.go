@@ -24,6 +24,13 @@ type call struct {
 //
 // A handler may call its own client: the answer does not queue behind it.
 func (s *Socket) Call(ctx context.Context, event string, args []any, answer ...any) error {
+	started := s.namespace.server.started()
+	err := s.call(ctx, event, args, answer)
+	s.namespace.server.called(s, event, started, err)
+	return err
+}
+
+func (s *Socket) call(ctx context.Context, event string, args, answer []any) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
@@ -35,9 +42,7 @@ func (s *Socket) Call(ctx context.Context, event string, args []any, answer ...a
 		return c.err
 	}
 	defer s.forget(id)
-	if len(n.load().onOutgoing) > 0 {
-		n.tellOutgoing([]*Socket{s}, event, args)
-	}
+	s.tellOutgoing(event, args)
 	err := s.deliver(session.Delivery{}, false, codec.Packet{
 		Type: codec.Event, Namespace: n.name, ID: id, HasID: true, Event: event, Args: args,
 	})

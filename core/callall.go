@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"iter"
+	"time"
 
 	"github.com/upshift-go/upshift/codec"
 	"github.com/upshift-go/upshift/event"
@@ -30,6 +31,7 @@ func (t Target) CallAll(ctx context.Context, event string, args []any) iter.Seq2
 			return
 		}
 		q, err := t.ask(event, args)
+		q.event = event
 		defer q.stop()
 		if err != nil {
 			yield(Reply{}, err)
@@ -40,11 +42,13 @@ func (t Target) CallAll(ctx context.Context, event string, args []any) iter.Seq2
 			if c == nil {
 				break
 			}
+			q.over(c, c.err)
 			if !yield(Reply{SocketID: c.socket.id, Answer: c.answer}, c.err) {
 				return
 			}
 		}
 		for c := range q.calls {
+			q.over(c, context.Cause(ctx))
 			if !yield(Reply{SocketID: c.socket.id, Answer: codec.Args{}}, context.Cause(ctx)) {
 				return
 			}
@@ -56,6 +60,14 @@ func (t Target) CallAll(ctx context.Context, event string, args []any) iter.Seq2
 type question struct {
 	done  chan *call
 	calls map[*call]uint64 // those that are not over, and their ids
+
+	event   string
+	started time.Time // zero if nobody wants to know
+}
+
+// over says how one client's part has ended.
+func (q *question) over(c *call, err error) {
+	c.socket.namespace.server.called(c.socket, q.event, q.started, err)
 }
 
 // ask sends the event.

@@ -48,6 +48,7 @@ func (srv *Server) Opened(s *session.Session) session.Receiver {
 		s.Close(&CloseError{Reason: ForcedServerClose, Err: errConnectTimeout})
 	})
 	c.mu.Unlock()
+	srv.sessionOpened(s)
 	if c.old {
 		c.joinMain()
 	}
@@ -147,7 +148,7 @@ func (c *connection) join(r *codec.Received) error {
 	case !srv.hasDynamics():
 		return c.refuse(r.Namespace, errInvalidNamespace)
 	}
-	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	s.ctx, s.cancel = context.WithCancelCause(c.session.Handshake().Values())
 	if srv.options.Recovery != nil {
 		s.finished = make(chan struct{})
 	}
@@ -215,6 +216,7 @@ var errTooManyNamespaces = &Error{Code: CodeTooManyNamespaces, Message: "too man
 
 // refuse tells the client that it may not connect to a namespace.
 func (c *connection) refuse(namespace string, why *Error) error {
+	c.server.connectRefused(c.session, namespace, nil, why)
 	packets, err := c.server.encode(codec.Packet{Type: codec.ConnectError, Namespace: namespace, Data: c.refusal(why)})
 	if err != nil {
 		return err
@@ -268,6 +270,7 @@ func (c *connection) Closed(cause *transports.CloseError) {
 	c.server.log.LogAttrs(context.Background(), slog.LevelDebug, "session closed",
 		slog.String("reason", string(cause.Reason)), slog.Any("cause", cause.Err),
 		slog.String("remote", c.session.Handshake().RemoteAddr))
+	c.server.sessionClosed(c.session, cause)
 	for _, s := range sockets {
 		s.end(cause, false)
 	}

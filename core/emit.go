@@ -41,24 +41,32 @@ func (t *Target) emit(ctx context.Context, n *Namespace, event string, args []an
 		return t.self.emit(t, event, args)
 	}
 	if n.server.options.Adapter != nil {
-		return errors.Join(t.publish(ctx, n, event, args), t.emitHere(n, event, args))
+		return errors.Join(t.publish(ctx, n, event, args), t.emitHere(ctx, n, event, args))
 	}
-	return t.emitHere(n, event, args)
+	return t.emitHere(ctx, n, event, args)
 }
 
 // emitHere sends an event to those of the target who are in n, on this server.
-func (t *Target) emitHere(n *Namespace, event string, args []any) error {
+func (t *Target) emitHere(ctx context.Context, n *Namespace, event string, args []any) error {
+	started := n.server.started()
+	recipients, err := t.sendHere(n, event, args)
+	n.server.broadcasted(ctx, Broadcasted{Namespace: n, Event: event, Recipients: recipients, Started: started, Err: err})
+	return err
+}
+
+// sendHere returns how many sockets it has sent to.
+func (t *Target) sendHere(n *Namespace, event string, args []any) (int, error) {
 	t.scope(n, event)
 	if n.recovery != nil {
 		return n.recovery.broadcast(t, event, args)
 	}
 	packets, err := n.server.encode(codec.Packet{Type: codec.Event, Namespace: n.name, Event: event, Args: args})
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer packets.release()
 	if !n.server.fits(packets.list) {
-		return ErrTooLarge
+		return 0, ErrTooLarge
 	}
 	packets.share(t.noCompress)
 	found := selections.Get().(*selection) //nolint:forcetypeassert // the pool holds nothing else
@@ -72,7 +80,7 @@ func (t *Target) emitHere(n *Namespace, event string, args []any) error {
 			refused++
 		}
 	}
-	return refusedError(refused, len(found.sockets))
+	return len(found.sockets), refusedError(refused, len(found.sockets))
 }
 
 // scope makes the key of Latest one of this event. t is the caller's own.
@@ -91,6 +99,7 @@ func refusedError(refused, all int) error {
 
 // tellOutgoing calls the OnAnyOutgoing functions.
 func (n *Namespace) tellOutgoing(sockets []*Socket, event string, args []any) {
+	n.server.eventSent(sockets, event, args)
 	for _, fn := range n.load().onOutgoing {
 		for _, s := range sockets {
 			err := guard(func() error {
@@ -101,6 +110,13 @@ func (n *Namespace) tellOutgoing(sockets []*Socket, event string, args []any) {
 				n.server.report(s, "OnAnyOutgoing failed", event, err)
 			}
 		}
+	}
+}
+
+// tellOutgoing is that of the namespace for one socket.
+func (s *Socket) tellOutgoing(event string, args []any) {
+	if len(s.namespace.load().onOutgoing) > 0 || s.namespace.server.observers.Load() != nil {
+		s.namespace.tellOutgoing([]*Socket{s}, event, args)
 	}
 }
 
@@ -124,9 +140,7 @@ func (s *Socket) Self() Target { return Target{namespace: s.namespace, self: s} 
 func (s *Socket) emit(t *Target, event string, args []any) error {
 	n := s.namespace
 	t.scope(n, event)
-	if len(n.load().onOutgoing) > 0 {
-		n.tellOutgoing([]*Socket{s}, event, args)
-	}
+	s.tellOutgoing(event, args)
 	if n.recovery != nil {
 		if s.hasConnected() {
 			return n.recovery.send(s, t, event, args)

@@ -134,7 +134,8 @@ type Options struct {
 	// AllowRequest decides, once for each session, whether a handshake may
 	// go on. Its error's text is sent to the client with status 403. It runs
 	// on the request's goroutine and may block it. Use middleware to decide
-	// for each namespace, with the client's auth payload. Default: all may.
+	// for each namespace, with the client's auth payload. It may set h.Context, whose values
+	// handlers then find in theirs. Default: all may.
 	AllowRequest func(ctx context.Context, h *Handshake) error
 	// CORS lets pages of other origins poll. Default: none may.
 	CORS *CORS
@@ -221,7 +222,9 @@ func (o Options) withDefaults() (Options, error) {
 	return o, err
 }
 
-func (o Options) session() session.Options {
+// sessionOptions are what of the options concerns the layer below.
+func (srv *Server) sessionOptions() session.Options {
+	o := &srv.options
 	return session.Options{
 		Transports:       o.Transports,
 		PingInterval:     o.PingInterval,
@@ -244,7 +247,8 @@ func (o Options) session() session.Options {
 		AllowRequest: o.AllowRequest,
 		GenerateID:   o.GenerateID,
 		Headers:      o.Headers,
-		OnReject:     o.OnReject,
+		OnReject:     srv.requestRefused,
+		OnUpgrade:    srv.upgraded,
 		Cookie:       o.Cookie,
 		CORS:         o.CORS,
 		Logger:       o.Logger,

@@ -100,14 +100,14 @@ func (r *recovery) encode(event string, args []any) (*encoded, error) {
 
 // broadcast sends an event to those of t who are connected, and keeps it for
 // those who come back.
-func (r *recovery) broadcast(t *Target, event string, args []any) error {
+func (r *recovery) broadcast(t *Target, event string, args []any) (recipients int, err error) {
 	packets, err := r.encode(event, args)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer packets.release()
 	if !r.server.fits(packets.list) {
-		return ErrTooLarge // nor is it kept: it could not be sent later, and nothing with it
+		return 0, ErrTooLarge // nor is it kept: it could not be sent later, and nothing with it
 	}
 	packets.share(t.noCompress)
 	found := selections.Get().(*selection) //nolint:forcetypeassert // the pool holds nothing else
@@ -127,7 +127,7 @@ func (r *recovery) broadcast(t *Target, event string, args []any) error {
 	}
 	r.mu.Unlock()
 	r.namespace.tellOutgoing(found.sockets, event, args)
-	return refusedError(refused, len(found.sockets))
+	return len(found.sockets), refusedError(refused, len(found.sockets))
 }
 
 // send sends an event to one client, or keeps it for when it comes back.

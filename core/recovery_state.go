@@ -243,7 +243,7 @@ func (r *recovery) connect(s *Socket, st *state, reply *encoded) error {
 		missed, last := r.log.missed(st)
 		packets = append(missed, packets...)
 		s.progress = progress{since: st.from, last: max(last, st.progress.last)}
-		_ = r.namespace.rooms.join(s, st.rooms, 0) // if it has left meanwhile, connect says so
+		_ = r.namespace.rooms.join(s, st.rooms, 0, nil) // if it has left meanwhile, connect says so
 	}
 	if err := r.namespace.rooms.connect(s, packets); err != nil {
 		if st != nil && !errors.Is(err, session.ErrClosed) { // otherwise leave gives it back
@@ -255,7 +255,7 @@ func (r *recovery) connect(s *Socket, st *state, reply *encoded) error {
 	r.live[s.privateID] = s
 	if st != nil {
 		if !slices.Contains(st.rooms, s.id) {
-			r.namespace.rooms.leave(s, []string{s.id})
+			_ = r.namespace.rooms.leave(s, []string{s.id}, nil) // the same
 		}
 		r.forget(st)
 		s.claim = nil

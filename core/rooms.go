@@ -22,8 +22,9 @@ type rooms struct {
 }
 
 // join puts s into rooms, unless it has left for good. It stops at the first
-// that is more than limit, which 0 is not.
-func (r *rooms) join(s *Socket, names []string, limit int) error {
+// that is more than limit, which 0 is not. Those it was not in before are added to
+// news, unless that is nil.
+func (r *rooms) join(s *Socket, names []string, limit int, news *[]string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s.gone {
@@ -50,16 +51,20 @@ func (r *rooms) join(s *Socket, names []string, limit int) error {
 			r.members[name] = room
 		}
 		room[s] = struct{}{}
+		if news != nil {
+			*news = append(*news, name)
+		}
 	}
 	return nil
 }
 
-// leave takes s out of rooms. Rooms it is not in are passed over.
-func (r *rooms) leave(s *Socket, names []string) bool {
+// leave takes s out of rooms, unless it has left for good. Rooms it is not in are
+// passed over; the others are added to news, unless that is nil.
+func (r *rooms) leave(s *Socket, names []string, news *[]string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s.gone {
-		return false
+		return ErrDisconnected
 	}
 	for _, name := range names {
 		if name == s.id {
@@ -69,9 +74,12 @@ func (r *rooms) leave(s *Socket, names []string) bool {
 		if i := slices.Index(s.rooms, name); i >= 0 {
 			s.rooms = slices.Delete(s.rooms, i, i+1)
 			r.drop(s, name)
+			if news != nil {
+				*news = append(*news, name)
+			}
 		}
 	}
-	return true
+	return nil
 }
 
 // drop takes s out of the index of one room. The lock is held.

@@ -32,7 +32,9 @@ package core
 import (
 	"context"
 	"fmt"
+	"iter"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -56,6 +58,7 @@ type Server struct {
 
 	recoveryBytes atomic.Int64                 // what all namespaces keep for recovery
 	middleware    atomic.Pointer[[]Middleware] // replaced as a whole, under mu
+	observers     atomic.Pointer[[]*Hooks]     // the same; nil if there are none
 
 	adapterClosed sync.Once
 
@@ -79,7 +82,7 @@ func New(o Options) (*Server, error) {
 		bundle:     bundle{dir: o.ClientDir},
 		namespaces: make(map[string]*Namespace),
 	}
-	srv.manager, err = session.New(srv, o.session())
+	srv.manager, err = session.New(srv, srv.sessionOptions())
 	if err != nil {
 		return nil, err
 	}
@@ -161,6 +164,20 @@ func (srv *Server) chain() []Middleware {
 
 // Sessions is the number of client sessions, joined to a namespace or not.
 func (srv *Server) Sessions() int { return srv.manager.Len() }
+
+// AllSessions yields the sessions there are. One that opens or ends during the
+// loop may be among them or not.
+func (srv *Server) AllSessions() iter.Seq[*Session] { return srv.manager.All() }
+
+// Namespaces returns the namespaces that exist, those of families included,
+// sorted by name.
+func (srv *Server) Namespaces() []*Namespace {
+	srv.mu.RLock()
+	all := slices.Collect(maps.Values(srv.namespaces))
+	srv.mu.RUnlock()
+	slices.SortFunc(all, func(a, b *Namespace) int { return strings.Compare(a.name, b.name) })
+	return all
+}
 
 // Open implements transports.Host: it takes a session from a transport that
 // has connections of its own. The transport must be among Options.Transports.

@@ -60,6 +60,10 @@ func (s *Socket) Handshake() *Handshake { return s.conn.session.Handshake() }
 // namespace into dst. If it sent none, dst is left alone.
 func (s *Socket) Auth(dst any) error { return s.auth.Bind(dst) }
 
+// Session is what carries the socket, and the sockets of the same client in other
+// namespaces.
+func (s *Socket) Session() *Session { return s.conn.session }
+
 // Transport is the name of the transport that the client's session uses now.
 func (s *Socket) Transport() string { return s.conn.session.Transport() }
 
@@ -84,7 +88,9 @@ func (s *Socket) Recovered() bool { return s.recovered }
 // the first room that is beyond Options.MaxRooms.
 func (s *Socket) Join(_ context.Context, rooms ...string) error {
 	server := s.namespace.server
-	err := s.namespace.rooms.join(s, rooms, server.options.MaxRooms)
+	var news []string
+	err := s.namespace.rooms.join(s, rooms, server.options.MaxRooms, server.wantsRooms(&news))
+	server.roomsJoined(s, news)
 	if errors.Is(err, ErrTooManyRooms) {
 		server.stats.rooms.Add(1)
 	}
@@ -95,10 +101,11 @@ func (s *Socket) Join(_ context.Context, rooms ...string) error {
 // over. A socket that leaves the room of its own id can no longer be addressed
 // by it. It returns ErrDisconnected after the socket has left.
 func (s *Socket) Leave(_ context.Context, rooms ...string) error {
-	if !s.namespace.rooms.leave(s, rooms) {
-		return ErrDisconnected
-	}
-	return nil
+	server := s.namespace.server
+	var news []string
+	err := s.namespace.rooms.leave(s, rooms, server.wantsRooms(&news))
+	server.roomsLeft(s, news)
+	return err
 }
 
 // Rooms returns the rooms the socket is in, its own id among them. After the
@@ -121,8 +128,13 @@ func (s *Socket) Broadcast() Target { return Target{namespace: s.namespace, exce
 // Disconnect ends the client's connection to this namespace. Its connections
 // to others go on. Events that wait for their handlers are dropped; a handler
 // that runs sees its context end. OnDisconnect follows.
-func (s *Socket) Disconnect() {
-	cause := &CloseError{Reason: ServerDisconnect}
+func (s *Socket) Disconnect() { s.DisconnectCause(nil) }
+
+// DisconnectCause is Disconnect for a reason that OnDisconnect and the context of
+// the socket are to know: their cause wraps it. The client does not learn of it;
+// an event that is emitted before reaches it.
+func (s *Socket) DisconnectCause(why error) {
+	cause := &CloseError{Reason: ServerDisconnect, Err: why}
 	if s.end(cause, true) {
 		s.conn.left(s)
 		// If the session is gone there is nobody to tell.
@@ -228,6 +240,7 @@ func (s *Socket) refused(err error) {
 	if s.end(&CloseError{Reason: ServerDisconnect, Err: err}, true) {
 		s.conn.remove(s)
 		s.conn.server.report(s, "connect refused", "", err)
+		s.conn.server.connectRefused(s.conn.session, s.name, s, err)
 		// If the session is gone there is nobody to tell.
 		_ = s.write(codec.Packet{Type: codec.ConnectError, Namespace: s.name, Data: s.conn.refusal(clientError(err))})
 	}
@@ -278,6 +291,7 @@ func (s *Socket) connect() {
 		<-s.ctx.Done() // whoever has closed it may not have told us yet, and we must not connect twice
 		return
 	}
+	server.socketConnected(s)
 	for _, fn := range routes.onConnect {
 		if err := guard(func() error { return fn(s.ctx, s) }); err != nil {
 			server.report(s, "OnConnect failed", "", err)
@@ -335,6 +349,7 @@ func (s *Socket) connectReply() any {
 
 // disconnected calls OnDisconnect, last of all.
 func (s *Socket) disconnected(cause *CloseError) {
+	s.conn.server.socketDisconnected(s, cause)
 	ctx := context.WithoutCancel(s.ctx)
 	for _, fn := range s.namespace.load().onDisconnect {
 		err := guard(func() error {
@@ -351,6 +366,7 @@ func (s *Socket) disconnected(cause *CloseError) {
 func (s *Socket) handle(r *Request) {
 	event, args := r.Event, r.Args // middleware may change them
 	routes := s.namespace.load()
+	s.conn.server.eventReceived(s, event, args)
 	for _, fn := range routes.onAny {
 		s.tellAny(fn, event, args)
 	}

@@ -1,6 +1,7 @@
 package transports
 
 import (
+	"context"
 	"iter"
 	"net/textproto"
 	"strings"
@@ -25,6 +26,18 @@ type Handshake struct {
 	Secure bool
 	// Time is when the request came.
 	Time time.Time
+	// Context carries values that whoever allows the handshake has found out,
+	// to the contexts of the session's sockets. Only its values count. nil is
+	// none.
+	Context context.Context //nolint:containedctx // it is passed on, not used
+}
+
+// Values is Context without its end, or context.Background if it is nil.
+func (h *Handshake) Values() context.Context {
+	if h.Context == nil {
+		return context.Background()
+	}
+	return context.WithoutCancel(h.Context)
 }
 
 // HandshakeOf copies what a Handshake holds from an exchange.

@@ -11,6 +11,8 @@ import (
 // no delay when there is no backlog. Its goroutine exists only while there is
 // work.
 type flusher struct {
+	traffic traffic // of its sessions
+
 	mu      sync.Mutex // guards what follows
 	dirty   []*Session
 	spare   []*Session

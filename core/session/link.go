@@ -73,6 +73,7 @@ func (l *link) Receive(p transports.Packet) error {
 		}
 		return nil
 	}
+	s.receivedLocked(p)
 	switch p.Type {
 	case transports.Message:
 		s.mu.Unlock()

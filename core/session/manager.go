@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"runtime"
 	"slices"
@@ -83,7 +84,8 @@ type Options struct {
 	// AllowRequest decides whether a handshake may go on; its error's text
 	// is the body of the 403. It is not called for requests of a session
 	// that exists. It runs on the goroutine of the request and may block it.
-	// Default: every handshake is allowed.
+	// It may set h.Context, whose values
+	// handlers then find in theirs. Default: every handshake is allowed.
 	AllowRequest func(ctx context.Context, h *transports.Handshake) error
 	// GenerateID makes the session id. It must be unguessable and unique;
 	// an error, or an id that is in use, refuses the handshake. Default: 15
@@ -96,6 +98,11 @@ type Options struct {
 	// OnReject is called for each request that is refused with an Engine.IO
 	// error. Default: none.
 	OnReject func(e *RequestError)
+	// OnUpgrade is called when an upgrade has ended: with a nil error when the
+	// session has moved to the transport, and otherwise with the reason why
+	// it stays where it is, or has ended. It is called once for each candidate, on
+	// any goroutine, and must not block. Default: none.
+	OnUpgrade func(s *Session, transport string, err error)
 	// Cookie carries the session id for sticky load balancers. Default:
 	// none.
 	Cookie *Cookie
@@ -204,6 +211,10 @@ func (m *Manager) Len() int {
 	defer m.mu.Unlock()
 	return m.count
 }
+
+// All yields the sessions there are. No lock is held meanwhile, so one that
+// opens or ends during the loop may be among them or not.
+func (m *Manager) All() iter.Seq[*Session] { return m.sessions.all() }
 
 // MaxPayload implements transports.Host.
 func (m *Manager) MaxPayload() int64 { return m.options.MaxPayload }

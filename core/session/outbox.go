@@ -309,9 +309,13 @@ func (s *Session) sendBatch(b *batch) bool {
 	last := b.packets[len(b.packets)-1].Type == transports.Close
 	l.ready = false
 	s.mu.Unlock()
+	size := loadOf(b.packets)
 	ready, err := l.conn.Send(b.packets)
 	s.mu.Lock()
 	l.prompt = ready
+	if err == nil {
+		s.sentLocked(size)
+	}
 	switch {
 	case errors.Is(err, transports.ErrRetired):
 		s.outbox.restore(b)

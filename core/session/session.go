@@ -86,6 +86,7 @@ type Session struct {
 	timer     *time.Timer            // upgrade timeout, later the wait for an orderly close
 	noopTimer *time.Timer            // releases polls while an upgrade is probed
 	outbox    outbox
+	traffic   Traffic
 	beat      beat // guarded by heartbeat.mu
 }
 
@@ -131,9 +132,7 @@ func (s *Session) Close(cause *transports.CloseError) {
 	receiver := s.receiver
 	s.mu.Unlock()
 
-	if candidate != nil {
-		candidate.close(cause)
-	}
+	s.giveUp(candidate, cause)
 	if receiver != nil {
 		receiver.Closed(cause)
 	}
@@ -177,9 +176,7 @@ func (s *Session) fail(cause *transports.CloseError) {
 
 	s.manager.sessions.remove(s)
 	link.close(cause)
-	if candidate != nil {
-		candidate.close(cause)
-	}
+	s.giveUp(candidate, cause)
 	if !reported && receiver != nil {
 		receiver.Closed(cause)
 	}

@@ -12,6 +12,8 @@ import (
 type Stats struct {
 	// Opened is how many sessions have opened.
 	Opened uint64
+	// Traffic of all sessions, ended ones included.
+	Traffic Traffic
 
 	// TooManySessions is how many handshakes Options.MaxSessions has refused.
 	TooManySessions uint64
@@ -63,6 +65,7 @@ func (m *Manager) Stats() Stats {
 	c := &m.counters
 	return Stats{
 		Opened:                     c.opened.Load(),
+		Traffic:                    m.traffic(),
 		TooManySessions:            c.tooManySessions.Load(),
 		TooManySessionsFromAddress: c.tooManySessionsFromAddress.Load(),
 		ConnectRate:                c.connectRate.Load(),

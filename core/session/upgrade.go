@@ -163,6 +163,7 @@ func (s *Session) commit(l *link) error {
 	s.manager.heartbeat.upgraded(s)
 	ended := l.ended
 	s.mu.Unlock()
+	s.reportUpgrade(l, nil)
 	if ended != nil {
 		s.fail(ended)
 		return ended
@@ -181,7 +182,23 @@ func (s *Session) abortUpgrade(l *link, cause *transports.CloseError) {
 	}
 	s.dropCandidateLocked()
 	s.mu.Unlock()
+	s.giveUp(l, cause)
+}
+
+// giveUp closes what was the candidate, if there was one, and says so.
+func (s *Session) giveUp(l *link, cause *transports.CloseError) {
+	if l == nil {
+		return
+	}
 	l.close(cause)
+	s.reportUpgrade(l, cause)
+}
+
+// reportUpgrade says how an upgrade has ended.
+func (s *Session) reportUpgrade(l *link, err error) {
+	if report := s.manager.options.OnUpgrade; report != nil {
+		report(s, l.transport.Name(), err)
+	}
 }
 
 // dropCandidateLocked forgets the candidate and returns it for the caller to
