@@ -70,10 +70,10 @@ func TestConnect(t *testing.T) {
 		r := newRig(t, core.Options{ConnectTimeout: time.Second})
 		c := r.dial()
 		joined := r.join()
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		c.expectEnd()
 		joined.send(`1`) // leaving does not start it anew (B13)
-		time.Sleep(2 * time.Second)
+		<-time.After(2 * time.Second)
 		joined.send(`0`)
 		joined.next()
 	})
@@ -206,7 +206,7 @@ func TestMiddleware(t *testing.T) {
 		n := r.Of("/slow")
 		n.Use(func(next core.Handler) core.Handler {
 			return func(ctx context.Context, req *core.Request) error {
-				time.Sleep(time.Minute)
+				<-time.After(time.Minute)
 				return next(ctx, req)
 			}
 		})
@@ -274,7 +274,7 @@ func TestDisconnect(t *testing.T) {
 			c.expect(`1`)
 		}, core.ServerDisconnect},
 		"connection closed": {func(_ *testing.T, _ *rig, c *client) { _ = c.pipe.Close() }, core.TransportClose},
-		"ping timeout":      {func(*testing.T, *rig, *client) { time.Sleep(time.Minute) }, core.PingTimeout},
+		"ping timeout":      {func(*testing.T, *rig, *client) { <-time.After(time.Minute) }, core.PingTimeout},
 		"shutdown": {func(t *testing.T, r *rig, c *client) {
 			if err := r.Shutdown(t.Context()); err != nil {
 				t.Error(err)
@@ -370,7 +370,7 @@ func TestShutdownWaitsForHandlers(t *testing.T) {
 		finished := false
 		core.On(r.Of("/"), "x", func(ctx context.Context, _ *core.Socket, _ core.None) (core.None, error) {
 			<-ctx.Done()
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			finished = true
 			return core.None{}, nil
 		})

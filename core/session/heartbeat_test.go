@@ -15,12 +15,12 @@ func TestHeartbeat(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := opened(t, options)
 			for range 3 {
-				time.Sleep(25*time.Second - time.Nanosecond)
+				<-time.After(25*time.Second - time.Nanosecond)
 				r.expectSent(t, r.conn, "")
-				time.Sleep(time.Nanosecond)
+				<-time.After(time.Nanosecond)
 				synctest.Wait()
 				r.expectSent(t, r.conn, "2")
-				time.Sleep(5 * time.Second)
+				<-time.After(5 * time.Second)
 				receive(t, r.sink, pongPacket)
 				r.sink.Ready()
 			}
@@ -29,9 +29,9 @@ func TestHeartbeat(t *testing.T) {
 	t.Run("B34 no pong", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := opened(t, options)
-			time.Sleep(45*time.Second - time.Nanosecond)
+			<-time.After(45*time.Second - time.Nanosecond)
 			r.expectReason(t, "")
-			time.Sleep(time.Nanosecond)
+			<-time.After(time.Nanosecond)
 			synctest.Wait()
 			r.expectReason(t, transports.PingTimeout)
 			if got := r.conn.cause(); got == nil || got.Reason != transports.PingTimeout {
@@ -43,7 +43,7 @@ func TestHeartbeat(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, options)
 			r.sink.Ready() // fetches the open packet and never polls again
-			time.Sleep(45 * time.Second)
+			<-time.After(45 * time.Second)
 			synctest.Wait()
 			r.expectReason(t, transports.PingTimeout)
 		})
@@ -52,10 +52,10 @@ func TestHeartbeat(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := opened(t, options)
 			for range 44 {
-				time.Sleep(time.Second)
+				<-time.After(time.Second)
 				receive(t, r.sink, text("x"))
 			}
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			synctest.Wait()
 			r.expectReason(t, transports.PingTimeout)
 		})
@@ -63,11 +63,11 @@ func TestHeartbeat(t *testing.T) {
 	t.Run("B37 an unsolicited pong postpones the ping", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := opened(t, options)
-			time.Sleep(20 * time.Second)
+			<-time.After(20 * time.Second)
 			receive(t, r.sink, pongPacket)
-			time.Sleep(25*time.Second - time.Nanosecond)
+			<-time.After(25*time.Second - time.Nanosecond)
 			r.expectSent(t, r.conn, "")
-			time.Sleep(time.Nanosecond)
+			<-time.After(time.Nanosecond)
 			synctest.Wait()
 			r.expectSent(t, r.conn, "2")
 		})
@@ -82,15 +82,15 @@ func TestHeartbeat(t *testing.T) {
 	t.Run("B38 a ping outstanding at the switch is waited for", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := opened(t, options)
-			time.Sleep(25 * time.Second)
+			<-time.After(25 * time.Second)
 			synctest.Wait()
 			r.expectSent(t, r.conn, "2")
-			time.Sleep(10 * time.Second)
+			<-time.After(10 * time.Second)
 			_, sink := r.offer(t)
 			receive(t, sink, upgradePacket)
-			time.Sleep(20*time.Second - time.Nanosecond)
+			<-time.After(20*time.Second - time.Nanosecond)
 			r.expectReason(t, "")
-			time.Sleep(time.Nanosecond)
+			<-time.After(time.Nanosecond)
 			synctest.Wait()
 			r.expectReason(t, transports.PingTimeout)
 		})
@@ -98,12 +98,12 @@ func TestHeartbeat(t *testing.T) {
 	t.Run("A11 the pong may come on the new transport", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r := opened(t, options)
-			time.Sleep(25 * time.Second)
+			<-time.After(25 * time.Second)
 			synctest.Wait()
 			_, sink := r.offer(t)
 			receive(t, sink, upgradePacket)
 			receive(t, sink, pongPacket)
-			time.Sleep(24 * time.Second)
+			<-time.After(24 * time.Second)
 			r.expectReason(t, "")
 		})
 	})
@@ -116,13 +116,13 @@ func TestHeartbeat(t *testing.T) {
 				_ = r.sink.Receive(text("slow"))
 				_ = r.sink.Receive(pongPacket)
 			}()
-			time.Sleep(10 * time.Minute)
+			<-time.After(10 * time.Minute)
 			synctest.Wait()
 			r.expectReason(t, "")
 			close(busy)
 			synctest.Wait()
 			r.receiver.onMessage = nil
-			time.Sleep(46 * time.Second)
+			<-time.After(46 * time.Second)
 			synctest.Wait()
 			r.expectReason(t, transports.PingTimeout)
 		})

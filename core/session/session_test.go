@@ -123,11 +123,11 @@ func TestClose(t *testing.T) {
 			r := newRig(t, Options{PingTimeout: 10 * time.Second})
 			r.sink.Ready()
 			r.session.Close(forced)
-			time.Sleep(10*time.Second - time.Nanosecond)
+			<-time.After(10*time.Second - time.Nanosecond)
 			if r.conn.cause() != nil {
 				t.Error("closed early")
 			}
-			time.Sleep(time.Nanosecond)
+			<-time.After(time.Nanosecond)
 			synctest.Wait()
 			if r.conn.cause() == nil || r.manager.Len() != 0 {
 				t.Error("the session is still there")

@@ -78,7 +78,10 @@ var phaseNames = map[phase]string{
 }
 
 func testCell(t *testing.T, c cell) {
-	r := opened(t, Options{PingInterval: time.Hour})
+	var outcomes []error // as they were reported
+	r := opened(t, Options{PingInterval: time.Hour, OnUpgrade: func(_ *Session, _ string, err error) {
+		outcomes = append(outcomes, err)
+	}})
 	retire := make(chan struct{})
 	if c.phase == committing {
 		r.conn.retiring = retire
@@ -121,9 +124,9 @@ func testCell(t *testing.T, c cell) {
 	case "candidate ends":
 		sink.Closed(&transports.CloseError{Reason: transports.TransportClose})
 	case "timeout":
-		time.Sleep(10 * time.Second) // the bubble's clock
+		<-time.After(10 * time.Second)
 	case "noop tick":
-		time.Sleep(noopPeriod)
+		<-time.After(noopPeriod)
 	case "session ends":
 		r.session.fail(&transports.CloseError{Reason: transports.ForcedClose})
 	case "old retired":
@@ -151,6 +154,14 @@ func testCell(t *testing.T, c cell) {
 	r.session.mu.Unlock()
 	if phase != c.next {
 		t.Errorf("phase %s, want %s", phaseNames[phase], phaseNames[c.next])
+	}
+	// Each candidate has one outcome, as soon as there is one.
+	over := c.phase != idle && (c.next == upgraded || c.next == idle || c.ends != "")
+	switch {
+	case over != (len(outcomes) == 1) || len(outcomes) > 1:
+		t.Errorf("outcomes reported: %v", outcomes)
+	case over && (outcomes[0] == nil) != (c.next == upgraded):
+		t.Errorf("outcome reported: %v", outcomes[0])
 	}
 	if c.ends == "" && c.phase != committing && phase != upgraded {
 		// The session is unharmed: it still takes and sends on polling.

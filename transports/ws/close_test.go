@@ -188,7 +188,7 @@ func TestWriteTimeout(t *testing.T) {
 			t.Fatal("a pipe has no buffer")
 		}
 		for range 5 {
-			time.Sleep(40 * time.Second) // of the bubble's clock
+			<-time.After(40 * time.Second)
 			if _, err := io.CopyN(io.Discard, l.br, maxRecord); err != nil {
 				t.Fatal(err)
 			}
@@ -227,7 +227,7 @@ func TestCloseTimeout(t *testing.T) {
 				if _, err := c.Write(frame(textFrame, "4x")); err != nil {
 					return
 				}
-				time.Sleep(time.Second) // of the bubble's clock
+				<-time.After(time.Second)
 			}
 		},
 		"does not read": func(*client) {},
