@@ -22,8 +22,10 @@ type Codec interface {
 	// it returns dst as it was; nothing of the packet must be sent then.
 	//
 	// Encode calls p.Validate. It neither modifies nor keeps p or what p
-	// refers to: the frames are memory of their own, read-only from then on,
-	// and may be sent to many connections.
+	// refers to, and it does not keep the frames: they are the caller's, who
+	// may send them to many connections, and use their memory again. Data that
+	// stands in dst beyond its length, in frames that a caller is through with,
+	// may be overwritten instead of making new.
 	Encode(dst []Frame, p *Packet) ([]Frame, error)
 
 	// NewDecoder returns the decoder of one connection.

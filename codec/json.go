@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"sync"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // JSONOptions are the limits of the JSON codec. The zero value has sane ones.
@@ -96,13 +97,24 @@ func (c *jsonCodec) Encode(dst []Frame, p *Packet) ([]Frame, error) {
 		return dst, err
 	}
 	e.header(p)
-	text := make([]byte, 0, len(e.head)+len(e.body))
+	text := spareData(dst, len(e.head)+len(e.body))
 	text = append(append(text, e.head...), e.body...)
 	dst = append(dst, Frame{Data: text})
 	for _, a := range e.attachments {
 		dst = append(dst, Frame{Binary: true, Data: a})
 	}
 	return dst, nil
+}
+
+// spareData returns room for a frame of n bytes: that of the frame that stands in
+// dst beyond its length, if it is enough.
+func spareData(dst []Frame, n int) []byte {
+	if len(dst) < cap(dst) {
+		if spare := dst[:len(dst)+1][len(dst)].Data; cap(spare) >= n {
+			return spare[:0]
+		}
+	}
+	return make([]byte, 0, n)
 }
 
 func (c *jsonCodec) encoder() *jsonEncoder {
@@ -130,14 +142,18 @@ func (c *jsonCodec) release(e *jsonEncoder) {
 }
 
 // jsonText decodes the values of a packet without attachments.
-type jsonText struct{}
+type jsonText struct {
+	// The value is all that its memory holds, which nothing else has and nobody
+	// changes: a string that is most of it may share that memory.
+	alone bool
+}
 
-func (jsonText) Unmarshal(data []byte, dst any) error {
+func (t jsonText) Unmarshal(data []byte, dst any) error {
 	switch d := dst.(type) {
 	case *string:
 		// The commonest payload by far, and encoding/json would read it twice.
 		if n := len(data); n >= 2 && data[0] == '"' && d != nil && isPlain(data[1:n-1]) {
-			*d = string(data[1 : n-1])
+			*d = t.string(data[1:n-1], n)
 			return nil
 		}
 	case *json.RawMessage:
@@ -147,11 +163,21 @@ func (jsonText) Unmarshal(data []byte, dst any) error {
 		}
 	}
 	if v := reflect.ValueOf(dst); v.Kind() == reflect.Pointer && !v.IsNil() && v.Elem().Kind() == reflect.Struct {
-		if p := shapeOf(v.Type().Elem()).plain; p != nil && p.bind(data, v.Elem()) {
+		if p := shapeOf(v.Type().Elem()).plain; p != nil && p.bind(t, data, v.Elem()) {
 			return nil
 		}
 	}
 	return unmarshal(data, dst)
+}
+
+// string returns text, a part of a value that is whole bytes long, as a string. It
+// shares the memory of the value rather than being a copy if the value would
+// not keep more than twice of it from being freed.
+func (t jsonText) string(text []byte, whole int) string {
+	if !t.alone || 2*len(text) < whole {
+		return string(text)
+	}
+	return unsafe.String(unsafe.SliceData(text), len(text))
 }
 
 // AppendJSON appends data, which is JSON.

@@ -205,7 +205,10 @@ func (b *jsonBinary) placeholders(text []byte) []byte {
 // fillRaw makes a Raw that is part of a larger value one with attachments.
 func (b *jsonBinary) fillRaw(v reflect.Value) {
 	r, ok := reflect.TypeAssert[*Raw](v.Addr())
-	if !ok || r.values != (jsonText{}) {
+	if !ok {
+		return
+	}
+	if _, ok := r.values.(jsonText); !ok {
 		return
 	}
 	if text := b.placeholders(r.data); len(text) != len(r.data) {

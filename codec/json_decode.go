@@ -193,7 +193,7 @@ func (d *jsonDecoder) data(r *Received, data []byte, at int) error {
 	if !s.only() {
 		return NewDecodeError(ErrInvalidPayload, at+s.at)
 	}
-	r.Data = NewRaw(jsonText{}, payload)
+	r.Data = NewRaw(jsonText{alone: true}, payload)
 	return nil
 }
 
@@ -220,7 +220,7 @@ func (d *jsonDecoder) message(r *Received, data []byte, at, due int) (ok bool, e
 	if due > 0 {
 		return false, d.await(r, &s, data, s.data[from:to], due)
 	}
-	r.Args.own(jsonText{}, s.data[from:to])
+	r.Args.own(jsonText{alone: r.Args.spans.n == 1}, s.data[from:to])
 	return true, nil
 }
 

@@ -106,13 +106,19 @@ func (p *plainStruct) find(name string, guess int) *plainField {
 
 // bind sets v from an object, which is valid JSON, and reports whether it could.
 // If not, some fields may be set, as they would be in the general way.
-func (p *plainStruct) bind(data []byte, v reflect.Value) bool {
-	s := scanner{data: data}
+func (p *plainStruct) bind(t jsonText, data []byte, v reflect.Value) bool {
+	s := plainScanner{scanner{data: data}, t}
 	return p.object(&s, s.space(0), v) >= 0
 }
 
+// A plainScanner is a scanner that knows whose the text is.
+type plainScanner struct {
+	scanner
+	text jsonText
+}
+
 // object reads the object at i. It returns where it ends, or -1.
-func (p *plainStruct) object(s *scanner, i int, v reflect.Value) int {
+func (p *plainStruct) object(s *plainScanner, i int, v reflect.Value) int {
 	if !s.is(i, '{') {
 		return -1
 	}
@@ -145,7 +151,7 @@ func (p *plainStruct) object(s *scanner, i int, v reflect.Value) int {
 }
 
 // bind reads the value at i. It returns where it ends, or -1.
-func (f *plainField) bind(s *scanner, i int, v reflect.Value) int {
+func (f *plainField) bind(s *plainScanner, i int, v reflect.Value) int {
 	if f.nested != nil {
 		return f.nested.object(s, i, v)
 	}
@@ -186,13 +192,13 @@ func (f *plainField) bind(s *scanner, i int, v reflect.Value) int {
 }
 
 // bindString reads the string at i. It returns where it ends, or -1.
-func bindString(s *scanner, i int, v reflect.Value) int {
+func bindString(s *plainScanner, i int, v reflect.Value) int {
 	if !s.is(i, '"') {
 		return -1
 	}
 	text := s.data[i+1:]
 	if n := plainPrefix(text); n < len(text) && text[n] == '"' && utf8.Valid(text[:n]) {
-		v.SetString(string(text[:n]))
+		v.SetString(s.text.string(text[:n], len(s.data)))
 		return i + n + 2
 	}
 	end := s.str(i)

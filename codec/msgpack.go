@@ -103,7 +103,7 @@ func (c *msgpackCodec) Encode(dst []Frame, p *Packet) ([]Frame, error) {
 	}
 	e := c.encoder()
 	defer c.release(e)
-	data, err := e.packet(p)
+	data, err := e.packet(dst, p)
 	if err != nil {
 		return dst, err
 	}

@@ -30,8 +30,8 @@ var errTooLong = errors.New("value longer than MessagePack allows")
 
 // packet writes p, with the members in the order in which the reference
 // implementation has them. Writing the payload shows whether there is one, so
-// it comes first.
-func (e *msgpackEncoder) packet(p *Packet) ([]byte, error) {
+// it comes first. The result is the data of the next frame of dst.
+func (e *msgpackEncoder) packet(dst []Frame, p *Packet) ([]byte, error) {
 	var err error
 	switch p.Type {
 	case Event, Ack:
@@ -51,7 +51,7 @@ func (e *msgpackEncoder) packet(p *Packet) ([]byte, error) {
 		return nil, err
 	}
 	all := e.buf.Bytes()
-	out := make([]byte, 0, len(all))
+	out := spareData(dst, len(all))
 	out = append(out, all[payload:front]...)
 	out = append(out, all[:payload]...)
 	return append(out, all[front:]...), nil

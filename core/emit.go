@@ -161,7 +161,7 @@ func (s *Socket) deliver(d session.Delivery, noCompress bool, p codec.Packet) er
 	if s.hasLeft() {
 		return ErrDisconnected
 	}
-	packets, err := s.namespace.server.encode(p)
+	packets, err := s.namespace.server.encodeOnce(p)
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,9 @@ type Conn interface {
 	// batch to a goroutine, returns false, and calls Ready when the write is
 	// done.
 	//
-	// Packet data may be shared with other Conns and is read-only for good.
+	// Packet data is read-only. That of a packet with a Buffer goes with the
+	// batch: it is overwritten when the batch is no longer the Conn's. Other
+	// data may be shared with other Conns, and stays as it is for good.
 	//
 	// An error means that nothing of the batch was sent. ErrRetired makes
 	// the session keep the batch for the transport it is moving to; any

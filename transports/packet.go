@@ -48,6 +48,10 @@ type Packet struct {
 	// Shared is set on a packet that is sent to many sessions. A transport
 	// may keep its encoded form there, so that it is made once.
 	Shared *Shared
+
+	// Buffer is what Data is in, if that is used again as soon as the Conn has
+	// no part in the packet any more: see Conn.Send.
+	Buffer *Buffer
 }
 
 // AppendText appends the text form of a packet that is not binary: the type

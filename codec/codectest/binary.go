@@ -156,6 +156,27 @@ func testFramesOwned(t *testing.T, c codec.Codec) {
 	}
 }
 
+// Memory that is lent is used for one frame of the next packet, or not at all.
+func testFramesLent(t *testing.T, c codec.Codec) {
+	frames := encode(t, c, event("packet"))
+	lent := append(frames, codec.Frame{Data: make([]byte, 0, 4<<10)}, codec.Frame{Data: make([]byte, 0, 4<<10)})
+	second := event([]byte("binary"), "another")
+	all, err := c.Encode(lent[:len(frames)], second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got string
+	bind(t, decode(t, c.NewDecoder(), frames), &got)
+	if got != "packet" {
+		t.Errorf("the frame in dst says %q now", got)
+	}
+	for i, f := range encode(t, c, second) {
+		if got := all[len(frames)+i]; got.Binary != f.Binary || !bytes.Equal(got.Data, f.Data) {
+			t.Errorf("frame %d is %q in memory that was lent, and %q otherwise", i, got.Data, f.Data)
+		}
+	}
+}
+
 // What was received can be sent on without being decoded: one argument, all of
 // them, or inside something else, with binary values and without.
 func testPassOn(t *testing.T, c codec.Codec) {

@@ -47,6 +47,7 @@ func Run(t *testing.T, newCodec func() codec.Codec, without ...Limit) {
 		{"BinaryAcks", testBinaryAcks},
 		{"InputUntouched", testInputUntouched},
 		{"FramesOwned", testFramesOwned},
+		{"FramesLent", testFramesLent},
 		{"PassOn", testPassOn},
 		{"Reset", testReset},
 		{"WrongKind", testWrongKind},

@@ -13,6 +13,7 @@ type outbox struct {
 	batch    *batch // waiting; nil when there is nothing
 	load     load   // what waits, and what the Conn has not reported ready for
 	unsettle load   // the part of load that the Conn has
+	lent     *batch // what the Conn has until it reports ready; nil if nothing
 	corks    int    // while > 0, a flush is left to whoever removes the last cork
 	flushing bool   // somebody is sending
 	queued   bool   // the flusher has this session on its list
@@ -105,6 +106,17 @@ func (o *outbox) sign() *batch {
 func (o *outbox) settle() {
 	o.load.sub(o.unsettle)
 	o.unsettle = load{}
+	if b := o.lent; b != nil {
+		o.lent = nil
+		b.through()
+	}
+}
+
+// abandon is settle for a Conn that is not used any more. It may still have what
+// it was given.
+func (o *outbox) abandon() {
+	o.lent = nil
+	o.settle()
 }
 
 // restore puts a batch that could not be sent back in front.
@@ -129,7 +141,15 @@ func (o *outbox) drop() {
 		o.batch.recycle()
 		o.batch = nil
 	}
-	o.load, o.unsettle = load{}, load{}
+	o.load, o.unsettle, o.lent = load{}, load{}, nil
+}
+
+// through says that a batch has been sent.
+func (b *batch) through() {
+	for i := range b.packets {
+		b.packets[i].Buffer.Release()
+	}
+	b.recycle()
 }
 
 func (b *batch) recycle() {
@@ -325,10 +345,13 @@ func (s *Session) sendBatch(b *batch) bool {
 		s.fail(transports.AsCloseError(err))
 		s.mu.Lock()
 		return false
-	case ready:
+	case l != s.link: // the session has moved, and Ready will not say it
+	case ready || l.ready: // Ready may have come before Send returned
 		l.ready = true
+		s.outbox.lent = b
 		s.outbox.settle()
-		b.recycle()
+	default:
+		s.outbox.lent = b
 	}
 	if last {
 		cause := s.cause

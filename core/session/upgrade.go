@@ -159,7 +159,7 @@ func (s *Session) commit(l *link) error {
 	s.candidate = nil
 	s.phase = upgraded
 	s.outbox.noop = false
-	s.outbox.settle()
+	s.outbox.abandon()
 	s.manager.heartbeat.upgraded(s)
 	ended := l.ended
 	s.mu.Unlock()

@@ -62,6 +62,18 @@ func faults() []faultTest {
 			}
 			return f.conn.Send(batch)
 		}}},
+		{"Order", "keeps data", "~~~", fault{send: func(f *faulty, batch []transports.Packet) (bool, error) {
+			earlier := f.kept
+			f.kept = slices.Clone(batch) // the packets are its own now, their data is not
+			switch {
+			case batch[0].Type == transports.Open:
+				f.kept = nil
+				return f.conn.Send(batch)
+			case earlier == nil:
+				return true, nil
+			}
+			return f.conn.Send(earlier)
+		}}},
 		{"Order", "keeps the batch", "that was no longer the", fault{send: func(f *faulty, batch []transports.Packet) (bool, error) {
 			kept := f.kept
 			f.kept = batch

@@ -39,6 +39,7 @@ type session struct {
 	receiving bool                  // Receive is running
 	retired   bool                  // what the conn reports from now on does not count
 	outbox    [][]transports.Packet // batches to send
+	queued    int                   // packets that are not shared
 	lent      []transports.Packet   // the batch that is the conn's until it is ready
 	sent      []record              // what was given to the conn
 	sendErr   error                 // of the last Send
@@ -141,10 +142,20 @@ func (s *session) Closed(cause error) {
 	}
 }
 
-// send queues one batch, and gives the conn what it takes.
+// send queues one batch, and gives the conn what it takes. Of the packets that
+// are not shared every other one has a Buffer.
 func (s *session) send(batch ...transports.Packet) {
+	batch = slices.Clone(batch) // it will be spoilt
 	s.mu.Lock()
-	s.outbox = append(s.outbox, slices.Clone(batch)) // it will be spoilt
+	for i := range batch {
+		if p := &batch[i]; p.Shared == nil {
+			if s.queued++; s.queued%2 == 0 {
+				p.Buffer = &transports.Buffer{Data: bytes.Clone(p.Data)}
+				p.Data = p.Buffer.Data
+			}
+		}
+	}
+	s.outbox = append(s.outbox, batch)
 	s.mu.Unlock()
 	s.flush()
 }
@@ -162,7 +173,11 @@ func (s *session) flush() {
 		s.outbox = s.outbox[1:]
 		s.ready = false
 		for _, p := range batch {
-			s.sent = append(s.sent, record{p.Data, bytes.Clone(p.Data)})
+			r := record{p.Data, bytes.Clone(p.Data)}
+			if p.Buffer != nil {
+				r = record{} // its data will be spoilt
+			}
+			s.sent = append(s.sent, r)
 		}
 		s.mu.Unlock()
 		ready, err := s.conn.Send(batch)
@@ -190,6 +205,9 @@ func (s *session) flush() {
 // reads from it sends this instead.
 func spoil(batch []transports.Packet) {
 	for i := range batch {
+		if b := batch[i].Buffer; b != nil {
+			copy(b.Data, bytes.Repeat([]byte{'~'}, len(b.Data)))
+		}
 		batch[i] = transports.Packet{Type: transports.Message, Data: []byte("from a batch that was no longer the conn's")}
 	}
 }
