@@ -134,6 +134,7 @@ var servers = map[string]func(l net.Listener) error{
 	"upshift-msgpack":  serveUpshiftMsgPack,
 	"upshift-recovery": serveUpshiftRecovery,
 	"gws":              serveGWS,
+	"gws-http":         serveGWSOverHTTP,
 	"limit":            serveLimit,
 	"centrifuge":       serveCentrifuge,
 }

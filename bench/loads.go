@@ -46,6 +46,7 @@ func loads() []load {
 		{"polling, upgrade, one echo", us, true, polling, upgrade(50)},
 		{"connect on WebSocket", us, true, noLimit, openOnWebSocket(16)},
 		{"idle, 10,000 WebSockets", bytes, true, noLimit, idle(10_000)},
+		{"idle, 10,000 WebSockets, gws over net/http", bytes, true, []string{"upshift", "gws-http"}, idle(10_000)},
 		{"idle, as many WebSockets as files allow", bytes, false, noLimit, idle(mostSessions())},
 		{"idle, 5,000 parked polls", bytes, false, polling, idlePolls(5000)},
 	}

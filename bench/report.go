@@ -18,7 +18,7 @@ type report struct {
 // names are what the tables call the servers.
 var names = map[string]string{
 	"upshift": "Upshift", "upshift-msgpack": "Upshift", "upshift-recovery": "Upshift",
-	"gws": "raw gws", "limit": "limit", "node": "Node", "centrifuge": "centrifuge",
+	"gws": "raw gws", "gws-http": "raw gws", "limit": "limit", "node": "Node", "centrifuge": "centrifuge",
 }
 
 // others are the columns beside Upshift's.
@@ -36,6 +36,16 @@ func (r *report) table() string {
 	return t.String()
 }
 
+// of returns what the server in the column of name has to show.
+func (r *result) of(name string) []sample {
+	for _, server := range r.load.servers {
+		if names[server] == names[name] {
+			return r.samples[server]
+		}
+	}
+	return nil
+}
+
 // section is a table of costs of one unit.
 func (r *report) section(t *strings.Builder, unit, title, format string) {
 	results := slices.DeleteFunc(slices.Clone(r.results), func(one result) bool { return one.load.unit != unit })
@@ -51,7 +61,7 @@ func (r *report) section(t *strings.Builder, unit, title, format string) {
 		ours := one.samples[one.load.servers[0]]
 		fmt.Fprintf(t, "| %s | %s |", one.load.name, figure(ours, format))
 		for _, name := range others {
-			theirs := one.samples[name]
+			theirs := one.of(name)
 			if len(theirs) == 0 || len(ours) == 0 {
 				t.WriteString(" | |")
 				continue
@@ -72,7 +82,7 @@ func (r *report) rates(t *strings.Builder) {
 	for _, one := range r.results {
 		fmt.Fprintf(t, "| %s |", one.load.name)
 		for _, name := range append(one.load.servers[:1:1], others...) {
-			if s := one.samples[name]; len(s) > 0 {
+			if s := one.of(name); len(s) > 0 {
 				fmt.Fprintf(t, " %.0f |", median(s, func(s sample) float64 { return s.rate }))
 			} else {
 				t.WriteString(" |")

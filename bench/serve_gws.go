@@ -26,6 +26,21 @@ func serveGWS(l net.Listener) error {
 	return server.Serve(l)
 }
 
+// serveGWSOverHTTP is gws as its own documentation has it: on net/http, with its
+// defaults.
+func serveGWSOverHTTP(l net.Listener) error {
+	h := &rawHandler{}
+	h.upgrader = gws.NewUpgrader(h, &gws.ServerOption{})
+	return http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		socket, err := h.upgrader.Upgrade(w, r)
+		if err != nil {
+			return
+		}
+		_ = socket.WriteString(fmt.Sprintf(openRaw, 0))
+		go socket.ReadLoop()
+	}))
+}
+
 type rawHandler struct {
 	gws.BuiltinEventHandler
 	upgrader *gws.Upgrader
