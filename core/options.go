@@ -80,7 +80,7 @@ type Options struct {
 	// volatile event. Beyond it the event is dropped. Default 64 KiB.
 	MaxVolatileBytes int
 	// MaxQueuedBytes bounds the events of one socket that wait for their
-	// handler, counting 128 bytes for each besides its payload. When they
+	// handler, counting 192 bytes for each besides its payload. When they
 	// reach it the client is not read from until there is room again.
 	// Default 1 MiB.
 	MaxQueuedBytes int

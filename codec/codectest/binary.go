@@ -3,6 +3,7 @@ package codectest
 import (
 	"bytes"
 	"reflect"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -159,7 +160,7 @@ func testFramesOwned(t *testing.T, c codec.Codec) {
 // Memory that is lent is used for one frame of the next packet, or not at all.
 func testFramesLent(t *testing.T, c codec.Codec) {
 	frames := encode(t, c, event("packet"))
-	lent := append(frames, codec.Frame{Data: make([]byte, 0, 4<<10)}, codec.Frame{Data: make([]byte, 0, 4<<10)})
+	lent := slices.Concat(frames, []codec.Frame{{Data: make([]byte, 0, 4<<10)}, {Data: make([]byte, 0, 4<<10)}})
 	second := event([]byte("binary"), "another")
 	all, err := c.Encode(lent[:len(frames)], second)
 	if err != nil {

@@ -3,6 +3,7 @@ package snippet
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"net/http"
 
@@ -40,6 +41,10 @@ var (
 	httpServer *http.Server
 	site       *fasthttp.Server
 )
+
+type tenantKey struct{}
+
+var errBanned = errors.New("banned")
 
 func authenticate(next core.Handler) core.Handler { return next }
 
