@@ -2,6 +2,7 @@ package core
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -82,11 +83,24 @@ func checkMiddleware(middleware []Middleware) {
 func chain(h Handler, middleware ...[]Middleware) Handler {
 	for _, layer := range slices.Backward(middleware) {
 		for _, m := range slices.Backward(layer) {
-			h = m(h)
+			h = m.wrap(h)
 		}
 	}
 	return h
 }
+
+// wrap calls m. Should it panic, or return nothing, each request fails with it.
+func (m Middleware) wrap(next Handler) (h Handler) {
+	if err := guard(func() error { h = m(next); return nil }); err != nil {
+		return func(context.Context, *Request) error { return err }
+	}
+	if h == nil {
+		return func(context.Context, *Request) error { return errNoHandler }
+	}
+	return h
+}
+
+var errNoHandler = errors.New("a Middleware returned no Handler")
 
 // A panicError is a panic of user code, turned into an error.
 type panicError struct {

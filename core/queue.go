@@ -1,6 +1,8 @@
 package core
 
 import (
+	"errors"
+
 	"github.com/upshift-go/upshift/codec"
 )
 
@@ -98,10 +100,19 @@ func (s *Socket) enqueue(r *codec.Received) bool {
 	return true
 }
 
+// errGoexit is why a socket is disconnected whose handler has ended the goroutine,
+// with runtime.Goexit or with what calls it, such as the FailNow of a test.
+var errGoexit = errors.New("a handler has ended its goroutine")
+
 // work does what there is to do and returns when nothing is left.
 func (s *Socket) work() {
 	session := s.conn.session
-	corked := false
+	corked, through := false, false
+	defer func() {
+		if !through {
+			s.goneAstray(corked)
+		}
+	}()
 	for {
 		s.mu.Lock()
 		stage, cause := s.queue.stage, s.queue.cause
@@ -134,11 +145,30 @@ func (s *Socket) work() {
 		if !corked {
 			s.queue.running = false
 			s.mu.Unlock()
+			through = true
 			return
 		}
 		s.mu.Unlock()
 		session.Uncork()
 		corked = false
+	}
+}
+
+// goneAstray ends a socket whose handler has ended the goroutine: nobody knows how
+// far it came. What is left to do is done by another.
+func (s *Socket) goneAstray(corked bool) {
+	server := s.conn.server
+	server.report(s, "handler failed", "", errGoexit)
+	if corked {
+		s.conn.session.Uncork()
+	}
+	s.DisconnectCause(errGoexit)
+	s.mu.Lock()
+	s.queue.running = false
+	run := s.startLocked()
+	s.mu.Unlock()
+	if run {
+		server.workers.run(s)
 	}
 }
 

@@ -203,10 +203,15 @@ func (s *Socket) leave(n *Namespace, cause *CloseError) {
 
 // finish is the last that happens to a socket. stage is how far it had come.
 func (s *Socket) finish(stage stage, cause *CloseError) {
-	<-s.ctx.Done() // whoever ends the socket has taken it out of everything
+	<-s.ctx.Done()   // whoever ends the socket has taken it out of everything
+	defer s.vanish() // also if OnDisconnect ends the goroutine
 	if stage == connected {
 		s.disconnected(cause)
 	}
+}
+
+// vanish lets go of what the socket was counted for.
+func (s *Socket) vanish() {
 	if s.finished != nil {
 		if s.kept {
 			s.namespace.recovery.bequeath(s)

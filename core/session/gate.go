@@ -128,7 +128,8 @@ func (g *gate) bucket(address string) *rate.Limiter {
 func (g *gate) generation() time.Duration {
 	perSecond := g.options.MaxConnectRatePerAddress
 	burst := max(1, math.Ceil(perSecond))
-	return time.Duration(burst / perSecond * float64(time.Second))
+	const longest = 24 * time.Hour // for rates next to nothing
+	return time.Duration(min(burst/perSecond*float64(time.Second), float64(longest)))
 }
 
 // age drops the older generation, whose buckets are full again.
@@ -139,6 +140,17 @@ func (g *gate) age() {
 	g.timer = nil
 	if len(g.old) > 0 {
 		g.timer = time.AfterFunc(g.generation(), g.age)
+	}
+}
+
+// close forgets the buckets: nobody knocks any more.
+func (g *gate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.young, g.old = nil, nil
+	if g.timer != nil {
+		g.timer.Stop()
+		g.timer = nil
 	}
 }
 

@@ -26,6 +26,7 @@ func (m *Manager) Shutdown(ctx context.Context, cause *transports.CloseError) er
 		}
 	}
 	m.mu.Unlock()
+	m.gate.close()
 	m.closeAll(ctx, cause)
 	select {
 	case <-m.empty:
