@@ -3,7 +3,7 @@ package concurrency_test
 import (
 	"context"
 	"errors"
-	"fmt"
+	"strconv"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -29,8 +29,7 @@ func newWork(t *testing.T, clients int, o concurrency.Options) *work {
 	core.On(srv.Of("/").Group(concurrency.New(o)), "work", func(ctx context.Context, _ *core.Socket, _ string) (bool, error) {
 		now := w.running.Add(1)
 		defer w.running.Add(-1)
-		for most := w.most.Load(); now > most && !w.most.CompareAndSwap(most, now); most = w.most.Load() {
-		}
+		w.sawAtOnce(now)
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
@@ -41,6 +40,15 @@ func newWork(t *testing.T, clients int, o concurrency.Options) *work {
 		w.clients = append(w.clients, upshifttest.Dial(t, srv, "/", upshifttest.Options{}))
 	}
 	return w
+}
+
+func (w *work) sawAtOnce(now int32) {
+	for {
+		most := w.most.Load()
+		if now <= most || w.most.CompareAndSwap(most, now) {
+			return
+		}
+	}
 }
 
 // ask lets every client ask, and returns how many were done and how many refused.
@@ -76,7 +84,7 @@ func TestLimit(t *testing.T) {
 		"some wait":      {concurrency.Options{Limit: 3, Wait: 1500 * time.Millisecond}, same, 6, 3},
 		"nobody waits":   {concurrency.Options{Limit: 3, Wait: -1}, same, 3, 3},
 		"few may wait":   {concurrency.Options{Limit: 3, Wait: time.Minute, MaxWaiting: 2}, same, 5, 3},
-		"each has a key": {concurrency.Options{Limit: 1, Wait: -1, Key: firstArgument}, func(i int) string { return fmt.Sprint(i % 5) }, 5, 5},
+		"each has a key": {concurrency.Options{Limit: 1, Wait: -1, Key: firstArgument}, func(i int) string { return strconv.Itoa(i % 5) }, 5, 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

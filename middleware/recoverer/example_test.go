@@ -14,8 +14,8 @@ func ExampleNew() {
 		panic(err)
 	}
 	srv.Use(recoverer.New(recoverer.Options{
-		Report: func(_ context.Context, p *recoverer.Panic) { fmt.Println(p) }, // to a service that collects crashes
-		Answer: func(*recoverer.Panic) error { return core.Errorf("crashed", "we have been told") },
+		Report: func(_ context.Context, p *recoverer.PanicError) { fmt.Println(p) }, // to a service that collects crashes
+		Answer: func(*recoverer.PanicError) error { return core.Errorf("crashed", "we have been told") },
 	}))
 	// Output:
 }

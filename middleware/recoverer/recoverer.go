@@ -3,7 +3,7 @@
 // has the stack. This is for programs that want to tell somebody else, such as a
 // service that collects crashes, or to answer something else.
 //
-//	srv.Use(recoverer.New(recoverer.Options{Report: func(ctx context.Context, p *recoverer.Panic) {
+//	srv.Use(recoverer.New(recoverer.Options{Report: func(ctx context.Context, p *recoverer.PanicError) {
 //		crashes.Send(p.Value, p.Stack)
 //	}}))
 //
@@ -22,16 +22,16 @@ import (
 type Options struct {
 	// Report is told of each panic, on the goroutine of the handler, which waits
 	// for it. Default: nobody is told.
-	Report func(ctx context.Context, p *Panic)
+	Report func(ctx context.Context, p *PanicError)
 	// Answer makes the error that the request fails with: a *core.Error is told to
-	// the client, any other is logged and told as "internal". Default: the Panic
+	// the client, any other is logged and told as "internal". Default: the PanicError
 	// itself, which is logged.
-	Answer func(p *Panic) error
+	Answer func(p *PanicError) error
 }
 
-// A Panic is what a handler has panicked with. It is an error; if Value is one, it
+// A PanicError is what a handler has panicked with. It is an error; if Value is one, it
 // wraps that.
-type Panic struct {
+type PanicError struct {
 	Value     any
 	Stack     []byte // of the goroutine, as debug.Stack returns it
 	Namespace string
@@ -40,7 +40,7 @@ type Panic struct {
 }
 
 // Error names the event and the value, but not the stack.
-func (p *Panic) Error() string {
+func (p *PanicError) Error() string {
 	what := "connect"
 	if p.Event != "" {
 		what = fmt.Sprintf("event %q", p.Event)
@@ -49,7 +49,7 @@ func (p *Panic) Error() string {
 }
 
 // Unwrap returns Value if it is an error.
-func (p *Panic) Unwrap() error {
+func (p *PanicError) Unwrap() error {
 	err, _ := p.Value.(error)
 	return err
 }
@@ -69,7 +69,7 @@ func New(o Options) core.Middleware {
 }
 
 func (o *Options) recovered(ctx context.Context, r *core.Request, v any) error {
-	p := &Panic{
+	p := &PanicError{
 		Value: v, Stack: debug.Stack(),
 		Namespace: r.Socket.Namespace().Name(), Event: r.Event, SocketID: r.Socket.ID(),
 	}

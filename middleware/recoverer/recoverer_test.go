@@ -16,10 +16,10 @@ import (
 func TestRecoverer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := upshifttest.NewServer(t, core.Options{})
-		var reported []*recoverer.Panic
+		var reported []*recoverer.PanicError
 		srv.Use(recoverer.New(recoverer.Options{
-			Report: func(_ context.Context, p *recoverer.Panic) { reported = append(reported, p) },
-			Answer: func(p *recoverer.Panic) error {
+			Report: func(_ context.Context, p *recoverer.PanicError) { reported = append(reported, p) },
+			Answer: func(p *recoverer.PanicError) error {
 				if errors.Is(p, io.ErrUnexpectedEOF) {
 					return core.Errorf("broken", "try later")
 				}
@@ -27,7 +27,7 @@ func TestRecoverer(t *testing.T) {
 			},
 		}))
 		ns := srv.Of("/")
-		core.On(ns, "panic", func(_ context.Context, s *core.Socket, known bool) (bool, error) {
+		core.On(ns, "panic", func(_ context.Context, _ *core.Socket, known bool) (bool, error) {
 			if known {
 				panic(io.ErrUnexpectedEOF)
 			}

@@ -88,7 +88,7 @@ func Input[In, Out any](
 func check(v Validator, in any) error {
 	var fields []Field
 	value := reflect.ValueOf(in).Elem()
-	if several, ok := value.Interface().(event.Tuple); ok {
+	if several, ok := reflect.TypeAssert[event.Tuple](value); ok {
 		value = reflect.ValueOf(event.Values(several))
 	}
 	if err := each(v, value, "", &fields); err != nil {

@@ -46,7 +46,10 @@ func TestOn(t *testing.T) {
 		validate.On(ns, "order", func(context.Context, *core.Socket, order) (bool, error) { handled++; return true, nil })
 		validate.On(ns, "items", func(context.Context, *core.Socket, []item) (bool, error) { handled++; return true, nil })
 		validate.On(ns, "byName", func(context.Context, *core.Socket, map[string]*item) (bool, error) { handled++; return true, nil })
-		validate.On(ns, "two", func(context.Context, *core.Socket, core.Args2[string, item]) (bool, error) { handled++; return true, nil })
+		validate.On(ns, "two", func(context.Context, *core.Socket, core.Args2[string, item]) (bool, error) {
+			handled++
+			return true, nil
+		})
 		validate.On(ns, "number", func(context.Context, *core.Socket, int) (bool, error) { handled++; return true, nil })
 		c := upshifttest.Dial(t, srv, "/", upshifttest.Options{})
 		type list = []any
@@ -61,8 +64,12 @@ func TestOn(t *testing.T) {
 			{"valid", "order", list{map[string]any{"id": "1", "items": list{good}}}, "", ""},
 			{"missing", "order", list{map[string]any{}}, "invalid", `[{"path":"id","rule":"required"}]`},
 			{"no argument", "order", nil, "invalid", `[{"path":"id","rule":"required"}]`},
-			{"nested", "order", list{map[string]any{"id": "1", "items": list{good, bad}}}, "invalid",
-				`[{"path":"items[1].name","rule":"max","param":"5"},{"path":"items[1].count","rule":"min","param":"1"}]`},
+			{
+				"nested", "order",
+				list{map[string]any{"id": "1", "items": list{good, bad}}},
+				"invalid",
+				`[{"path":"items[1].name","rule":"max","param":"5"},{"path":"items[1].count","rule":"min","param":"1"}]`,
+			},
 			{"method", "order", list{map[string]any{"id": "1", "Plain": "x"}}, "invalid", ""},
 			{"method with its own error", "order", list{map[string]any{"id": "1", "Plain": "own"}}, "own", ""},
 			{"panic", "order", list{map[string]any{"id": "1", "Plain": "panic"}}, core.CodeInternal, ""},
