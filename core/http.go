@@ -98,6 +98,10 @@ type discardLogger struct{}
 
 func (discardLogger) Printf(string, ...any) {}
 
+// Draining reports whether Shutdown has begun: no new session opens, those there are
+// may still work.
+func (srv *Server) Draining() bool { return srv.manager.Closed() }
+
 // Shutdown ends the server: it refuses new sessions, with status 503 and a
 // Retry-After, delivers what was sent to those there are, closes them, spread
 // over Options.ShutdownSpread, with the reason "server shutting down" (their

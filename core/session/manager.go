@@ -212,6 +212,13 @@ func (m *Manager) Len() int {
 	return m.count
 }
 
+// Closed reports whether Shutdown has begun.
+func (m *Manager) Closed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.closed
+}
+
 // All yields the sessions there are. No lock is held meanwhile, so one that
 // opens or ends during the loop may be among them or not.
 func (m *Manager) All() iter.Seq[*Session] { return m.sessions.all() }
