@@ -179,9 +179,12 @@ type Admin struct {
 	options   Options
 	server    *core.Server
 	namespace *core.Namespace
-	throttle  *throttle
 	features  []string
 	alone     bool // there are no other servers
+
+	throttle *throttle
+	checks   chan struct{} // holds one for each password that is being checked
+	waiting  chan struct{} // the same for those that are to be
 
 	ctx     context.Context //nolint:containedctx // an Admin is a life, and this is how long it lasts
 	stop    context.CancelFunc
@@ -225,6 +228,8 @@ func Instrument(srv *core.Server, o Options) (*Admin, error) {
 		server:    srv,
 		namespace: srv.Of(o.Namespace),
 		throttle:  newThrottle(o.MaxFailures),
+		checks:    make(chan struct{}, o.MaxChecks),
+		waiting:   make(chan struct{}, 9*o.MaxChecks),
 		features:  features(o),
 		wake:      make(chan struct{}, 1),
 	}

@@ -76,9 +76,8 @@ func shorten(text []byte, n int) string {
 
 // cut returns the first n bytes of a text, and an ellipsis if there are more.
 func cut(text string, n int) string {
-	text = strings.ToValidUTF8(text, "�")
 	if len(text) <= n {
-		return text
+		return strings.ToValidUTF8(text, "�")
 	}
 	return strings.ToValidUTF8(text[:n], "") + "…"
 }

@@ -39,8 +39,6 @@ type credentials struct {
 // guard lets those in who have logged in, or do. It is the middleware of the
 // namespace.
 func (a *Admin) guard(next core.Handler) core.Handler {
-	checks := make(chan struct{}, a.options.MaxChecks)
-	waiting := make(chan struct{}, 8*a.options.MaxChecks)
 	return func(ctx context.Context, r *core.Request) error {
 		if a.ctx.Err() != nil {
 			return errStopped
@@ -57,28 +55,38 @@ func (a *Admin) guard(next core.Handler) core.Handler {
 		if !ok {
 			return a.refuse(s, errTooMany)
 		}
-		select {
-		case waiting <- struct{}{}:
-			defer func() { <-waiting }()
-		default:
+		good, err := a.check(ctx, c)
+		if good || err != nil {
 			forgive()
+		}
+		switch {
+		case errors.Is(err, errTooMany):
 			return a.refuse(s, errTooMany)
-		}
-		select {
-		case checks <- struct{}{}:
-		case <-ctx.Done():
-			forgive()
-			return ctx.Err()
-		}
-		good := a.matches(c)
-		<-checks
-		if !good {
+		case err != nil:
+			return err
+		case !good:
 			return a.refuse(s, errCredentials)
 		}
-		forgive()
 		a.open(ctx, s)
 		return next(ctx, r)
 	}
+}
+
+// check looks at a password when its turn has come.
+func (a *Admin) check(ctx context.Context, c credentials) (bool, error) {
+	select {
+	case a.waiting <- struct{}{}:
+		defer func() { <-a.waiting }()
+	default:
+		return false, errTooMany
+	}
+	select {
+	case a.checks <- struct{}{}:
+		defer func() { <-a.checks }()
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+	return a.matches(c), nil
 }
 
 // credentialsOf returns what the client has sent, as far as it is what it should

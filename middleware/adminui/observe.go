@@ -124,7 +124,11 @@ func (a *Admin) onConnected(s *core.Socket) {
 		return
 	}
 	rooms := s.Rooms() // with the lock held: a room that it joins from now on comes later in the queue
-	a.changeLocked(maxHandshake, func() { a.tellConnected(s, rooms, at) })
+	size := 0
+	for _, room := range rooms {
+		size += len(room)
+	}
+	a.changeLocked(size, func() { a.tellConnected(s, rooms, at) })
 }
 
 func (a *Admin) onDisconnected(s *core.Socket, cause *core.CloseError) {
