@@ -63,6 +63,7 @@ type page struct {
 // watch connects a page. What it is told at the beginning is still to be read.
 func watch(t *testing.T, srv *core.Server, o upshifttest.Options) *page {
 	t.Helper()
+	synctest.Wait() // a client knows that it is connected before hooks do
 	return &page{Client: upshifttest.Dial(t, srv, "/admin", o), t: t}
 }
 
@@ -166,7 +167,7 @@ func (p *page) sockets() []map[string]any {
 		p.t.Fatalf("page received %s, want all_sockets (%v)", e, err)
 	}
 	slices.SortFunc(list, func(a, b map[string]any) int {
-		return strings.Compare(a["nsp"].(string)+a["id"].(string), b["nsp"].(string)+b["id"].(string))
+		return strings.Compare(a["nsp"].(string)+"\x00"+a["id"].(string), b["nsp"].(string)+"\x00"+b["id"].(string))
 	})
 	return list
 }

@@ -89,7 +89,8 @@ func TestLogin(t *testing.T) {
 			t.Errorf("page received %s after a reload, want config", e)
 		}
 		bad := []any{
-			nil, map[string]any{},
+			nil,
+			map[string]any{},
 			map[string]any{"username": "admin"},
 			map[string]any{"username": "admin", "password": nil},
 			map[string]any{"username": "admin", "password": 7},
