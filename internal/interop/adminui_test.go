@@ -294,7 +294,7 @@ func adminStory(t *testing.T, browser context.Context, n *node, page, parser str
 	tab.holds("event that was received", row("hello", "Event received", id))
 	tab.holds("event that was sent", row("hello back", "Event sent", id))
 	tab.holds("connection", row("Connection", other))
-	tab.holds("Room joined", row("room joined", "vip", id))
+	tab.holds("room joined", row("Room joined", "vip", id))
 	tab.press(row("hello back"), "mdi-chevron-down")
 	tab.holds("arguments", `document.querySelector("main").innerText.includes('"n": 42')`)
 	shot(tab, "admin-events-"+parser)
@@ -309,7 +309,7 @@ func adminStory(t *testing.T, browser context.Context, n *node, page, parser str
 	tab.goTo("/sockets/")
 	tab.holds("socket is gone", "!("+row(id)+") && "+row(other))
 	tab.goTo("/clients/")
-	clients := a.server.Of("/").Socket(other).Session().ID()[:10]
+	clients := a.server.Of("/").Socket(other).Session().ID()[:12]
 	tab.press(row(clients), "mdi-logout")
 	eventually(t, "client disconnected from the UI", func() bool { return a.server.Of("/").Len() == 0 })
 	for _, want := range []string{"logged in", "login failed", "command=join", "command=leave", "command=_disconnect", "filter=" + id} {

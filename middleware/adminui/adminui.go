@@ -188,7 +188,7 @@ type Admin struct {
 
 	ctx     context.Context //nolint:containedctx // an Admin is a life, and this is how long it lasts
 	stop    context.CancelFunc
-	unhook  []func()
+	unhook  func()
 	running sync.WaitGroup // the goroutine of run
 	wake    chan struct{}  // something is in the queue
 
@@ -238,15 +238,16 @@ func Instrument(srv *core.Server, o Options) (*Admin, error) {
 	if o.WithoutAuthentication {
 		o.Logger.LogAttrs(a.ctx, slog.LevelWarn, "the admin UI asks nobody for a password", slog.String("namespace", o.Namespace))
 	}
-	a.namespace.Use(a.guard)
+	a.tally.start(srv)
+	a.observe()
+	a.join()
 	a.namespace.OnConnect(a.greet)
 	a.namespace.OnDisconnect(func(_ context.Context, s *core.Socket, _ error) { a.leave(s) })
 	if !o.ReadOnly {
 		a.handleCommands()
 	}
-	a.join()
-	a.tally.start(srv)
-	a.observe()
+	a.namespace.Use(a.guard)
+	a.addEarlier()
 	a.running.Go(a.run)
 	return a, nil
 }
@@ -256,9 +257,7 @@ func Instrument(srv *core.Server, o Options) (*Admin, error) {
 // it again does nothing.
 func (a *Admin) Stop() {
 	a.stop()
-	for _, unhook := range a.unhook {
-		unhook()
-	}
+	a.unhook()
 	a.queue.end()
 	a.namespace.To().Local().Disconnect()
 	a.running.Wait()

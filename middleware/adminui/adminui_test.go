@@ -191,7 +191,7 @@ func TestEvents(t *testing.T) {
 		srv := upshifttest.NewServer(t, core.Options{})
 		chat := srv.Of("/chat")
 		chat.OnConnect(func(ctx context.Context, s *core.Socket) error { return s.Join(ctx, "lobby") })
-		core.On(chat, "say", func(ctx context.Context, s *core.Socket, text string) (string, error) {
+		core.On(chat, "say", func(ctx context.Context, _ *core.Socket, text string) (string, error) {
 			return "ok", chat.To("lobby").Emit(ctx, "said", text, 7)
 		})
 		instrument(t, srv, open(nil))
@@ -213,7 +213,7 @@ func TestEvents(t *testing.T) {
 		info := p.connected()
 		clientID, _ := info["clientId"].(string)
 		full := chat.Socket(id).Session().ID()
-		if len(clientID) == 0 || len(clientID) > 12 || clientID == full || !strings.HasPrefix(full, clientID) {
+		if len(clientID) != 12 || clientID == full || !strings.HasPrefix(full, clientID) {
 			t.Errorf("clientId is %q", clientID)
 		}
 		delete(info, "clientId")

@@ -81,9 +81,10 @@ func TestHandshakeIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := upshifttest.NewServer(t, core.Options{})
 		instrument(t, srv, open(nil))
-		var pairs []string
-		query := []string{"long=" + strings.Repeat("q", 100_000)}
-		for i := range 1000 {
+		const many = 1000
+		pairs := make([]string, 0, 4*many+4)
+		query := append(make([]string, 0, many+1), "long="+strings.Repeat("q", 100_000))
+		for i := range many {
 			pairs = append(pairs, fmt.Sprintf("X-%d", i), strings.Repeat("v", 3000), fmt.Sprint("X-", i), "again\xff")
 			query = append(query, fmt.Sprintf("q%d=%s", i, strings.Repeat("%26", 300)))
 		}

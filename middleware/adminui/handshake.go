@@ -66,9 +66,8 @@ func (a *Admin) describe(s *core.Socket, rooms []string) socketInfo {
 // clientID is the part of a session's id that may be shown: the UI knows by it
 // which sockets belong together.
 func clientID(s *core.Session) string {
-	const shown = 12
 	id := s.ID()
-	return id[:min(shown, len(id)/2)]
+	return id[:len(id)*3/5] // 12 of 20, as in the reference
 }
 
 func (a *Admin) describeHandshake(h *core.Handshake) handshakeInfo {

@@ -22,6 +22,15 @@ var errTooMany = &core.Error{Code: "too_many_attempts", Message: "too many attem
 
 var errStopped = &core.Error{Code: "stopped", Message: "the admin UI has been stopped"}
 
+// admitted marks the pages that the guard has let in. Those that were in the
+// namespace before it was there are not.
+var admitted = core.NewKey[bool]("adminui admitted")
+
+func (a *Admin) isAdmitted(s *core.Socket) bool {
+	ok, _ := admitted.Get(s)
+	return ok || a.options.WithoutAuthentication
+}
+
 // newSession is the id that a page which has just logged in is to be told.
 var newSession = core.NewKey[string]("adminui session")
 
@@ -43,12 +52,16 @@ func (a *Admin) guard(next core.Handler) core.Handler {
 		if a.ctx.Err() != nil {
 			return errStopped
 		}
-		if !r.Connect() || a.options.WithoutAuthentication {
-			return next(ctx, r)
-		}
 		s := r.Socket
+		switch {
+		case a.isAdmitted(s):
+			return next(ctx, r)
+		case !r.Connect():
+			return errCredentials // it has connected before there was a guard
+		}
 		c := credentialsOf(s)
 		if c.SessionID != "" && a.isOpen(ctx, c.SessionID) {
+			admitted.Set(s, true)
 			return next(ctx, r)
 		}
 		forgive, ok := a.throttle.allow(a.options.ClientAddress(s.Handshake()))
@@ -67,6 +80,7 @@ func (a *Admin) guard(next core.Handler) core.Handler {
 		case !good:
 			return a.refuse(s, errCredentials)
 		}
+		admitted.Set(s, true)
 		a.open(ctx, s)
 		return next(ctx, r)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -27,8 +28,8 @@ func withLogin(change func(o *adminui.Options)) adminui.Options {
 	return o
 }
 
-func login(user, password any) upshifttest.Options {
-	return from("10.0.0.1", map[string]any{"username": user, "password": password})
+func login(password string) upshifttest.Options {
+	return from("10.0.0.1", map[string]string{"username": "admin", "password": password})
 }
 
 func from(address string, auth any) upshifttest.Options {
@@ -75,7 +76,7 @@ func TestLogin(t *testing.T) {
 			o.MaxFailures = 100
 			o.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		}))
-		p := watch(t, srv, login("admin", "secret"))
+		p := watch(t, srv, login("secret"))
 		e := p.next()
 		var id string
 		if err := e.Args.Bind(&id); err != nil || e.Name != "session" || !regexp.MustCompile("^[0-9a-f]{32}$").MatchString(id) {
@@ -129,21 +130,21 @@ func TestMaxFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := upshifttest.NewServer(t, core.Options{})
 		a := instrument(t, srv, withLogin(func(o *adminui.Options) { o.MaxFailures = 3 }))
-		p := watch(t, srv, login("admin", "secret"))
+		p := watch(t, srv, login("secret"))
 		var id string
 		if err := p.next().Args.Bind(&id); err != nil {
 			t.Fatal(err)
 		}
 		for range 5 { // what succeeds does not count
-			watch(t, srv, login("admin", "secret"))
+			watch(t, srv, login("secret"))
 		}
 		for range 3 {
-			if got := refusal(t, srv, login("admin", "wrong")); got != "invalid credentials" {
+			if got := refusal(t, srv, login("wrong")); got != "invalid credentials" {
 				t.Fatal(got)
 			}
 		}
 		for range 3 {
-			if got := refusal(t, srv, login("admin", "secret")); !strings.HasPrefix(got, "too many attempts") {
+			if got := refusal(t, srv, login("secret")); !strings.HasPrefix(got, "too many attempts") {
 				t.Fatal(got)
 			}
 		}
@@ -153,7 +154,7 @@ func TestMaxFailures(t *testing.T) {
 		watch(t, srv, from("10.0.0.1", map[string]string{"sessionId": id}))
 		watch(t, srv, from("10.0.0.2", map[string]string{"username": "admin", "password": "secret"}))
 		<-time.After(20 * time.Second)
-		watch(t, srv, login("admin", "secret"))
+		watch(t, srv, login("secret"))
 
 		// From everywhere there are ten times as many.
 		refused := 0
@@ -186,7 +187,7 @@ func TestStoreFails(t *testing.T) {
 		if got := refusal(t, srv, from("10.0.0.1", map[string]string{"sessionId": "x"})); got != "invalid credentials" {
 			t.Error(got)
 		}
-		p := watch(t, srv, login("admin", "secret"))
+		p := watch(t, srv, login("secret"))
 		if e := p.next(); e.Name != "config" {
 			t.Errorf("page received %s, want config", e)
 		}
@@ -214,7 +215,7 @@ func TestMemorySessions(t *testing.T) {
 		}
 		standard := new(adminui.MemorySessions)
 		for i := range 1001 {
-			_ = standard.Save(t.Context(), fmt.Sprint(i))
+			_ = standard.Save(t.Context(), strconv.Itoa(i))
 		}
 		if ok, _ := standard.Exists(t.Context(), "0"); ok {
 			t.Error("there is no limit")
@@ -238,7 +239,7 @@ func TestMaxChecks(t *testing.T) {
 		t.Cleanup(func() { once.Do(release) })
 		results := make(chan string, 20)
 		for range 20 {
-			go func() { results <- refusal(t, srv, login("admin", "wrong")) }()
+			go func() { results <- refusal(t, srv, login("wrong")) }()
 		}
 		synctest.Wait()
 		if len(results) != 11 { // one would be checked while eight wait
@@ -272,5 +273,34 @@ func TestStop(t *testing.T) {
 		_ = c.Emit(t.Context(), "x")
 		<-time.After(time.Minute)
 		p.expectNone()
+	})
+}
+
+// Whoever was in the namespace before is not there any more, and has no say.
+func TestEarlierSockets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := upshifttest.NewServer(t, core.Options{})
+		n := srv.Of("/admin")
+		held, slow := make(chan struct{}), make(chan struct{})
+		n.OnConnect(func(_ context.Context, s *core.Socket) error {
+			if s.Handshake().RemoteAddr == "slow" {
+				close(held)
+				<-slow // it has connected for everybody but its own hooks
+			}
+			return nil
+		})
+		early := watch(t, srv, upshifttest.Options{})
+		late := upshifttest.Dial(t, srv, "/admin", upshifttest.Options{Handshake: transports.Handshake{RemoteAddr: "slow"}})
+		<-held
+		_ = late.Emit(t.Context(), "join", "/admin", "r")
+		instrument(t, srv, withLogin(nil))
+		close(slow)
+		_ = early.Emit(t.Context(), "join", "/admin", "r")
+		<-time.After(time.Minute)
+		early.expectNone()
+		if len(early.stats()) != 0 || n.Len() != 0 || len(n.Rooms()) != 0 {
+			t.Errorf("%d sockets, rooms %v", n.Len(), n.Rooms())
+		}
+		watch(t, srv, login("secret"))
 	})
 }

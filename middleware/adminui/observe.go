@@ -12,7 +12,7 @@ import (
 // back with goes after the answer to its connect: events that come before it
 // reach nobody in the UI.
 func (a *Admin) greet(ctx context.Context, page *core.Socket) error {
-	if a.ctx.Err() != nil { // Stop may have come between
+	if a.ctx.Err() != nil || !a.isAdmitted(page) { // Stop, or Instrument, may have come between
 		return errStopped
 	}
 	if id, ok := newSession.Get(page); ok && !page.Recovered() {
@@ -79,47 +79,48 @@ func (a *Admin) unwatchLocked() {
 
 // observe installs the hooks.
 func (a *Admin) observe() {
-	hooks := core.Hooks{SessionClosed: func(_ *core.Session, cause *core.CloseError) { a.tally.ended(cause.Reason) }}
+	hooks := core.Hooks{
+		SessionClosed: func(_ *core.Session, cause *core.CloseError) { a.tally.ended(cause.Reason) },
+		Connected:     a.onConnected,
+	}
 	if a.options.Development {
-		a.queue.sessions = make(map[*core.Session][]*core.Socket)
 		hooks.Upgraded = a.onUpgraded
-		hooks.Connected = a.onConnected
 		hooks.Disconnected = a.onDisconnected
 		hooks.RoomJoined = func(s *core.Socket, room string) { a.onRoom(s, room, a.tellJoined) }
 		hooks.RoomLeft = func(s *core.Socket, room string) { a.onRoom(s, room, a.tellLeft) }
 		hooks.EventReceived = a.onReceived
 		hooks.EventSentTo = a.onSent
 	}
-	a.unhook = append(a.unhook, a.server.Observe(hooks))
-	if !a.options.Development {
-		return
-	}
+	a.unhook = a.server.Observe(hooks)
+}
+
+// addEarlier adds the sockets that may have connected before there were hooks.
+func (a *Admin) addEarlier() {
 	for _, n := range a.server.Namespaces() {
 		for _, s := range n.Sockets() {
-			a.addEarlier(s)
+			a.onConnected(s)
 		}
 	}
 }
 
-// addEarlier adds a socket that may have connected before there were hooks.
-func (a *Admin) addEarlier(s *core.Socket) {
-	q := &a.queue
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	// If it has left by now, the hook may have been called already.
-	if !slices.Contains(q.sessions[s.Session()], s) && s.Connected() {
-		q.sessions[s.Session()] = append(q.sessions[s.Session()], s)
-	}
-}
-
+// onConnected is called once for a socket, or twice while Instrument runs.
 func (a *Admin) onConnected(s *core.Socket) {
+	if s.Namespace() == a.namespace && !a.isAdmitted(s) {
+		s.Disconnect()
+		return
+	}
+	if !a.options.Development {
+		return
+	}
 	at := time.Now()
 	q := &a.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !slices.Contains(q.sessions[s.Session()], s) {
-		q.sessions[s.Session()] = append(q.sessions[s.Session()], s)
+	// If it has left by now, that may have been said already.
+	if slices.Contains(q.sessions[s.Session()], s) || s.Context().Err() != nil {
+		return
 	}
+	q.sessions[s.Session()] = append(q.sessions[s.Session()], s)
 	if !q.watched {
 		return
 	}

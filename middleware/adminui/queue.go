@@ -18,7 +18,7 @@ type queue struct {
 	lost     bool                             // something that changes the state of the pages was dropped
 	watched  bool                             // somebody looks
 	pages    map[*core.Socket]struct{}        // of the UI that are connected here
-	sessions map[*core.Session][]*core.Socket // who is connected; nil unless Options.Development
+	sessions map[*core.Session][]*core.Socket // who is connected; empty unless Options.Development
 
 	watchedUntil time.Time                 // by pages of other servers
 	stale        map[*core.Socket]struct{} // whose data is to be sent; nil if there are none
@@ -31,6 +31,7 @@ const entryOverhead = 128
 func (q *queue) init(limit int) {
 	q.max = limit
 	q.pages = make(map[*core.Socket]struct{})
+	q.sessions = make(map[*core.Session][]*core.Socket)
 }
 
 // pushLocked queues an entry. It reports whether there was room in the first

@@ -53,15 +53,16 @@ func (t *throttle) allow(address string) (forgive func(), ok bool) {
 	now := time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.all.fill(now); t.all.left < 1 {
+		return nil, false
+	}
 	one := t.buckets[address]
 	if one == nil {
 		t.makeRoom(now)
 		one = new(t.full(1, now))
 		t.buckets[address] = one
 	}
-	one.fill(now)
-	t.all.fill(now)
-	if one.left < 1 || t.all.left < 1 {
+	if one.fill(now); one.left < 1 {
 		return nil, false
 	}
 	one.left--
@@ -74,8 +75,8 @@ func (t *throttle) allow(address string) (forgive func(), ok bool) {
 	}, true
 }
 
-// makeRoom forgets addresses whose bucket is full again, or any if there are
-// none. The lock is held.
+// makeRoom forgets addresses whose bucket is full again, and then others, so many
+// that it need not be done for each address. The lock is held.
 func (t *throttle) makeRoom(now time.Time) {
 	if len(t.buckets) < maxAddresses {
 		return
@@ -86,7 +87,7 @@ func (t *throttle) makeRoom(now time.Time) {
 		}
 	}
 	for address := range t.buckets {
-		if len(t.buckets) < maxAddresses {
+		if len(t.buckets) <= maxAddresses/2 {
 			return
 		}
 		delete(t.buckets, address)
