@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -35,10 +36,10 @@ func TestAdminUI(t *testing.T) {
 	browser := startBrowser(t, chromium)
 	n := startNode(t)
 	for _, parser := range []string{"default", "msgpack"} {
-		t.Run(parser, func(t *testing.T) { adminStory(t, browser, n, page, parser) })
+		t.Run(parser, func(t *testing.T) { adminStory(browser, t, n, page, parser) })
 	}
-	t.Run("read-only", func(t *testing.T) { adminReadOnly(t, browser, n, page) })
-	t.Run("production", func(t *testing.T) { adminProduction(t, browser, n, page) })
+	t.Run("read-only", func(t *testing.T) { adminReadOnly(browser, t, n, page) })
+	t.Run("production", func(t *testing.T) { adminProduction(browser, t, n, page) })
 }
 
 // serveAdminPage serves the UI as a person's own web server would, but for what
@@ -233,7 +234,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func adminStory(t *testing.T, browser context.Context, n *node, page, parser string) {
+func adminStory(browser context.Context, t *testing.T, n *node, page, parser string) {
 	a := startAdminApp(t, page, parser, adminui.Options{
 		Development: true,
 		Data:        func(*core.Socket) map[string]any { return map[string]any{"user": "Ann"} },
@@ -320,7 +321,7 @@ func adminStory(t *testing.T, browser context.Context, n *node, page, parser str
 }
 
 // A read-only server shows everything and does nothing.
-func adminReadOnly(t *testing.T, browser context.Context, n *node, page string) {
+func adminReadOnly(browser context.Context, t *testing.T, n *node, page string) {
 	a := startAdminApp(t, page, "default", adminui.Options{Development: true, ReadOnly: true})
 	a.upgrade()
 	_, id := a.client(t, n, "default")
@@ -342,13 +343,13 @@ func adminReadOnly(t *testing.T, browser context.Context, n *node, page string) 
 }
 
 // In production there are figures only.
-func adminProduction(t *testing.T, browser context.Context, n *node, page string) {
+func adminProduction(browser context.Context, t *testing.T, n *node, page string) {
 	a := startAdminApp(t, page, "default", adminui.Options{})
 	a.client(t, n, "default") // stays on polling
 	tab := newTab(browser, t)
 	tab.login(page, a.url, "default", "secret")
 	tab.goTo("/servers/")
-	tab.holds("our server", row("server-one", fmt.Sprint(os.Getpid()), "HEALTHY"))
+	tab.holds("our server", row("server-one", strconv.Itoa(os.Getpid()), "HEALTHY"))
 	tab.holds("two clients", `[...document.querySelectorAll("main tbody tr")].some((row) => row.cells[4]?.innerText === "2")`)
 	links := get(tab, chromedp.Evaluate[[]string](`[...document.querySelectorAll("nav a")].map((a) => a.getAttribute("href"))`))
 	if d := diff([]string{"#/", "#/servers"}, links); d != "" {

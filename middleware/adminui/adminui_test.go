@@ -278,17 +278,18 @@ func TestNobodyWatches(t *testing.T) {
 		srv := upshifttest.NewServer(t, core.Options{})
 		before := upshifttest.Dial(t, srv, "/", upshifttest.Options{})
 		encoded := 0
-		instrument(t, srv, open(func(o *adminui.Options) {
+		a := instrument(t, srv, open(func(o *adminui.Options) {
+			o.MaxArgsBytes = 1
 			o.Data = func(*core.Socket) map[string]any { encoded++; return nil }
 		}))
 		for range 2 {
 			c := upshifttest.Dial(t, srv, "/", upshifttest.Options{})
-			_ = c.Emit(t.Context(), "x")
+			_ = c.Emit(t.Context(), "x", "long")
 			_ = srv.Of("/").Emit(t.Context(), "y", counted{&encoded})
 			_ = srv.Of("/").Socket(c.ID()).Join(t.Context(), "r")
 			synctest.Wait()
-			if encoded != 1 { // for the clients themselves
-				t.Errorf("%d times looked at while nobody watches", encoded)
+			if cut := a.Stats().Cut; encoded != 1 || cut != 0 { // once for the clients themselves
+				t.Errorf("%d times looked at, and %d cut off, while nobody watches", encoded, cut)
 			}
 			p := watch(t, srv, upshifttest.Options{})
 			all := p.begin()

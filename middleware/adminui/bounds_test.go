@@ -174,7 +174,7 @@ func TestMaxQueuedBytes(t *testing.T) {
 		<-time.After(3 * time.Second)
 		p.stats()
 
-		rooms := map[string]bool{}
+		rooms := map[string]bool{ann.ID(): true} // as the page was told first
 		var events int
 		var connected, disconnected []string
 		for len(p.events) > 0 {

@@ -170,12 +170,13 @@ func TestMaxFailures(t *testing.T) {
 	})
 }
 
-// brokenStore fails, and blocks while it is told to.
-type brokenStore struct{}
+// brokenStore fails, and keeps how long the ids were that it was asked for.
+type brokenStore struct{ longest int }
 
-func (brokenStore) Save(context.Context, string) error { return errors.New("store is down") }
+func (*brokenStore) Save(context.Context, string) error { return errors.New("store is down") }
 
-func (brokenStore) Exists(context.Context, string) (bool, error) {
+func (b *brokenStore) Exists(_ context.Context, id string) (bool, error) {
+	b.longest = max(b.longest, len(id))
 	return true, errors.New("store is down")
 }
 
@@ -183,9 +184,15 @@ func (brokenStore) Exists(context.Context, string) (bool, error) {
 func TestStoreFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := upshifttest.NewServer(t, core.Options{})
-		instrument(t, srv, withLogin(func(o *adminui.Options) { o.Sessions = brokenStore{} }))
-		if got := refusal(t, srv, from("10.0.0.1", map[string]string{"sessionId": "x"})); got != "invalid credentials" {
-			t.Error(got)
+		store := new(brokenStore)
+		instrument(t, srv, withLogin(func(o *adminui.Options) { o.Sessions = store }))
+		for _, size := range []int{1, 128, 129, 100_000} {
+			if got := refusal(t, srv, from("10.0.0.1", map[string]string{"sessionId": strings.Repeat("x", size)})); got != "invalid credentials" {
+				t.Error(got)
+			}
+		}
+		if store.longest != 128 {
+			t.Errorf("the store was asked for an id of %d bytes", store.longest)
 		}
 		p := watch(t, srv, login("secret"))
 		if e := p.next(); e.Name != "config" {
