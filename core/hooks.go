@@ -56,6 +56,9 @@ type Hooks struct {
 	EventReceived func(s *Socket, event string, args Args)
 	// EventSent is what OnAnyOutgoing is, for all namespaces.
 	EventSent func(s *Socket, event string, args []any)
+	// EventSentTo is EventSent once for all the clients that an emit is for, for
+	// who would do the same work for each. The slices are not to be kept.
+	EventSentTo func(sockets []*Socket, event string, args []any)
 	// Broadcast is called when an event has been sent to a Target of one
 	// namespace. ctx is what was passed to Emit.
 	Broadcast func(ctx context.Context, b *Broadcasted)
@@ -220,6 +223,9 @@ func (srv *Server) eventReceived(s *Socket, event string, args Args) {
 
 func (srv *Server) eventSent(sockets []*Socket, event string, args []any) {
 	srv.tell("EventSent", func(h *Hooks) {
+		if h.EventSentTo != nil && len(sockets) > 0 {
+			h.EventSentTo(sockets, event, args)
+		}
 		if h.EventSent == nil {
 			return
 		}

@@ -87,6 +87,15 @@ var rules = []rule{
 		why:   "a test of a program needs what the program needs, and a network in memory",
 	},
 	{
+		pkg: "middleware/adminui",
+		ours: []string{
+			"core", "core/session", "codec", "event", "internal/exchange",
+			"transports", "transports/polling", "transports/ws",
+		},
+		never: heavy,
+		why:   "the admin UI needs the server and bcrypt",
+	},
+	{
 		pkg: "internal/exchange", ours: []string{"transports"}, never: heavy,
 		why: "the HTTP front doors serve whoever stands behind the contract",
 	},

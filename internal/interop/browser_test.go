@@ -29,6 +29,7 @@ const watchBadge = `
 window.badges = [];
 addEventListener("DOMContentLoaded", () => {
   const badge = document.getElementById("transport");
+  if (!badge) return; // another page
   new MutationObserver(() => {
     if (badges.at(-1) !== badge.textContent) badges.push(badge.textContent);
   }).observe(badge, {childList: true, characterData: true, subtree: true});

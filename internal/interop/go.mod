@@ -11,6 +11,7 @@ require (
 	github.com/upshift-go/upshift v0.0.0
 	github.com/valyala/fasthttp v1.77.0
 	go.uber.org/goleak v1.3.0
+	golang.org/x/crypto v0.58.0
 )
 
 require (
