@@ -59,7 +59,7 @@ func expect(t *testing.T, records []map[string]any, at int, message, says string
 	if r["msg"] != message {
 		t.Errorf("record %d is %v, want %q", at, r, message)
 	}
-	for _, part := range strings.FieldsSeq(says) {
+	for part := range strings.FieldsSeq(says) {
 		name, want, _ := strings.Cut(part, "=")
 		if got := strings.ReplaceAll(fmt.Sprint(r[name]), " ", "_"); got != want {
 			t.Errorf("%q: %s is %q, want %q", message, name, got, want)
