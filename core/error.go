@@ -57,6 +57,7 @@ var (
 	ErrConnectRate                = session.ErrConnectRate
 	ErrConnectRateFromAddress     = session.ErrConnectRateFromAddress
 	ErrShutdown                   = session.ErrShutdown
+	ErrOrigin                     = session.ErrOrigin
 	// ErrNoDeadline: CallAll needs a context with a deadline.
 	ErrNoDeadline = errors.New("core: CallAll needs a context with a deadline")
 	// ErrTooManyRooms: the socket would be in more rooms than

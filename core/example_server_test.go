@@ -130,16 +130,11 @@ func ExampleOptions() {
 	// Output: 100000
 }
 
-// Whether a session may open at all. CORS does not guard WebSocket, so this is
-// the place to check where a page comes from.
+// Pages of which origins may connect, besides the server's own. It counts for
+// polling and for WebSocket.
 func ExampleOptions_origin() {
 	srv, err := core.New(core.Options{
-		AllowRequest: func(_ context.Context, h *core.Handshake) error {
-			if origin := h.Header.Get("Origin"); origin != "" && origin != "https://shop.example.com" {
-				return errors.New("not from here")
-			}
-			return nil
-		},
+		CORS:     &core.CORS{Origins: []string{"https://*.example.com"}},
 		OnReject: func(e *core.RequestError) { fmt.Println("refused:", e) },
 	})
 	if err != nil {
@@ -149,10 +144,10 @@ func ExampleOptions_origin() {
 	site := httptest.NewServer(srv)
 	defer site.Close()
 	defer stop(srv)
-	fmt.Println(get(site.URL+"/socket.io/?EIO=4&transport=polling", "Origin", "https://evil.example.com"))
+	fmt.Println(get(site.URL+"/socket.io/?EIO=4&transport=polling", "Origin", "https://evil.example"))
 	// Output:
-	// refused: session: Forbidden: not from here
-	// 403 {"code":4,"message":"not from here"}
+	// refused: session: Forbidden (ORIGIN_REFUSED): origin not allowed
+	// 403 {"code":4,"message":"origin not allowed"}
 }
 
 // What a load balancer without sticky sessions looks like from the server: it

@@ -16,7 +16,7 @@ import (
 
 // Names of the layers below that programs on this one need.
 type (
-	// CORS lets pages of other origins use polling.
+	// CORS says pages of which other origins may connect.
 	CORS = session.CORS
 	// Cookie carries the session id for load balancers.
 	Cookie = session.Cookie
@@ -137,7 +137,10 @@ type Options struct {
 	// for each namespace, with the client's auth payload. It may set h.Context, whose values
 	// handlers then find in theirs. Default: all may.
 	AllowRequest func(ctx context.Context, h *Handshake) error
-	// CORS lets pages of other origins poll. Default: none may.
+	// CORS lets pages of other origins connect, on any transport. Default: none
+	// may, only those of the server's own: the host that a page comes from and
+	// the one that it asks have to be the same, so a proxy in front must pass Host
+	// on as it is.
 	CORS *CORS
 	// Cookie carries the session id for load balancers that route by it.
 	// Default: none.

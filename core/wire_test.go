@@ -273,6 +273,37 @@ func TestCORS(t *testing.T) { // B30, A18
 	})
 }
 
+// A page of another origin opens no session and takes none over, on any transport.
+func TestOrigin(t *testing.T) {
+	eachDoor(t, core.Options{}, func(t *testing.T, d *door) {
+		const evil = "https://evil.example"
+		session := d.polling()
+		for what, a := range map[string]answer{
+			"handshake": d.request("GET", "EIO=4&transport=polling", "", "Origin", evil),
+			"poll":      d.request("GET", session, "", "Origin", evil),
+			"post":      d.request("POST", session, "40", "Origin", evil),
+		} {
+			if a.status != 403 || a.body != `{"code":4,"message":"origin not allowed"}` {
+				t.Errorf("%s: %+v", what, a)
+			}
+		}
+		for what, query := range map[string]string{
+			"handshake": "EIO=4&transport=websocket",
+			"upgrade":   strings.Replace(session, "polling", "websocket", 1),
+		} {
+			if head, _ := d.upgrade(query, "Origin", evil); !strings.HasPrefix(head, "HTTP/1.1 400 ") {
+				t.Errorf("%s on WebSocket: %s", what, head)
+			}
+		}
+		if n := d.Stats().OriginRefused; n != 5 {
+			t.Errorf("%d refused", n)
+		}
+		if head, _ := d.upgrade("EIO=4&transport=websocket", "Origin", "http://test"); !strings.HasPrefix(head, "HTTP/1.1 101 ") {
+			t.Errorf("the server's own: %s", head)
+		}
+	})
+}
+
 func TestPayloadLimit(t *testing.T) { // B20, A2
 	eachDoor(t, core.Options{MaxPayload: 1000}, func(t *testing.T, d *door) {
 		session := d.join()

@@ -10,17 +10,22 @@ import (
 	"github.com/upshift-go/upshift/transports"
 )
 
-// CORS lets browsers read responses from pages of other origins. It is applied
-// to every request, refused ones and upgrades included, since a browser hides
-// an error from a page that may not read it.
+// CORS says pages of which other origins may connect. It is for polling, which
+// browsers ask for permission, and for WebSocket, which they do not: requests of
+// pages that are of neither the server's own origin nor one of these are refused,
+// whatever the transport. Requests without an Origin, which are not those of pages,
+// are let through.
 //
-// CORS does not guard WebSocket: browsers do not ask there. Check the Origin
-// in AllowRequest.
+// Its fields are set on every response, those of refused requests and of upgrades
+// included, since a browser hides an error from a page that may not read it.
 type CORS struct {
-	// Origins that may read: "*" alone for all, or exact origins such as
-	// "https://example.com".
+	// Origins that may connect: "*" alone for all, exact origins such as
+	// "https://example.com", and "https://*.example.com" for all subdomains of
+	// example.com, at any depth, but not for itself. "null" is the origin of
+	// pages in files and in sandboxes.
 	Origins []string
-	// AllowOrigin decides instead of Origins when it is set.
+	// AllowOrigin decides instead of Origins when it is set. It is called for
+	// each request of a page of another origin, and must not block.
 	AllowOrigin func(origin string) bool
 	// Credentials allows cookies and HTTP authentication. It cannot go
 	// together with "*", which browsers refuse then.
@@ -51,6 +56,11 @@ func (c *CORS) validate() error {
 		return errors.New(`session: CORS: browsers refuse Credentials with the origin "*"; name the origins or set AllowOrigin`)
 	case slices.Contains(c.Origins, "*") && len(c.Origins) > 1:
 		return errors.New(`session: CORS: "*" stands alone in Origins`)
+	}
+	for _, origin := range c.Origins {
+		if err := checkOrigin(origin); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -108,11 +118,4 @@ func (c *CORS) Apply(ex transports.Exchange) (answered bool) {
 		_ = ex.Respond(status, nil) // a client that has gone needs no answer
 	}
 	return preflight
-}
-
-func (c *CORS) allows(origin string) bool {
-	if c.AllowOrigin != nil {
-		return c.AllowOrigin(origin)
-	}
-	return slices.Contains(c.Origins, origin)
 }

@@ -34,11 +34,24 @@ func (m *Manager) Serve(ex transports.Exchange) {
 		m.reject(ex, &RequestError{Code: CodeBadRequest, Context: "INVALID_ORIGIN", Transport: t.Name()})
 		return
 	}
+	if !m.mayConnect(askerOf(ex)) {
+		m.counters.originRefused.Add(1)
+		m.reject(ex, &RequestError{
+			Code: CodeForbidden, Context: "ORIGIN_REFUSED", Transport: t.Name(), Method: ex.Method(), Err: ErrOrigin,
+		})
+		return
+	}
 	if sid := query.Get("sid"); sid != "" {
 		m.serveSession(ex, t, sid)
 		return
 	}
 	m.serveHandshake(ex, t)
+}
+
+func askerOf(ex transports.Exchange) asker {
+	return asker{
+		origin: ex.Header("Origin"), host: ex.Header("Host"), fetchSite: ex.Header("Sec-Fetch-Site"), secure: ex.Secure(),
+	}
 }
 
 // transport returns the configured HTTP transport of that name, or nil.

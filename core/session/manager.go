@@ -106,8 +106,8 @@ type Options struct {
 	// Cookie carries the session id for sticky load balancers. Default:
 	// none.
 	Cookie *Cookie
-	// CORS lets pages of other origins poll. Default: none, which allows the
-	// page's own origin only.
+	// CORS lets pages of other origins connect. Default: none may, only those of
+	// the server's own.
 	CORS *CORS
 
 	// Logger takes one record per refused request, at debug level. Default:
@@ -239,6 +239,13 @@ func (m *Manager) Open(t transports.Transport, h transports.Handshake, conn tran
 			return nil, &RequestError{Code: CodeUnknownSession, Transport: t.Name(), SessionID: h.SessionID}
 		}
 		return sink(s.offer(t, conn))
+	}
+	from := asker{
+		origin: h.Header.Get("Origin"), host: h.Header.Get("Host"), fetchSite: h.Header.Get("Sec-Fetch-Site"), secure: h.Secure,
+	}
+	if !m.mayConnect(from) {
+		m.counters.originRefused.Add(1)
+		return nil, &RequestError{Code: CodeForbidden, Context: "ORIGIN_REFUSED", Transport: t.Name(), Err: ErrOrigin}
 	}
 	address := m.gate.address(&h)
 	if err := m.mayOpen(address); err != nil {

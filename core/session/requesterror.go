@@ -11,7 +11,7 @@ const (
 	CodeUnknownSession     Code = 1 // no such session in this process
 	CodeBadHandshakeMethod Code = 2 // no session named and not a GET
 	CodeBadRequest         Code = 3 // mismatch, failed handshake, refused upgrade
-	CodeForbidden          Code = 4 // AllowRequest said no
+	CodeForbidden          Code = 4 // AllowRequest said no, or the origin may not connect
 	CodeUnsupportedVersion Code = 5 // not Engine.IO 4
 )
 
@@ -33,7 +33,7 @@ type RequestError struct {
 	Code Code
 	// Context narrows Code down, in the reference's words where it has them:
 	// INVALID_ORIGIN, TRANSPORT_MISMATCH, TRANSPORT_HANDSHAKE_ERROR,
-	// ID_GENERATION_ERROR; and UPGRADE_REFUSED, UNAVAILABLE.
+	// ID_GENERATION_ERROR; and UPGRADE_REFUSED, UNAVAILABLE, ORIGIN_REFUSED.
 	Context   string
 	Transport string
 	SessionID string // as the request named it

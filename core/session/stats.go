@@ -24,6 +24,10 @@ type Stats struct {
 	// ConnectRateFromAddress is how many MaxConnectRatePerAddress has.
 	ConnectRateFromAddress uint64
 
+	// OriginRefused is how many requests were refused because of the page that
+	// they came from.
+	OriginRefused uint64
+
 	// PayloadTooLarge is how often a client sent more than Options.MaxPayload
 	// at once. On polling its session goes on, on other transports it ends.
 	PayloadTooLarge uint64
@@ -55,7 +59,7 @@ type counters struct {
 
 	tooManySessions, tooManySessionsFromAddress, connectRate, connectRateFromAddress atomic.Uint64
 
-	payloadTooLarge, tooManyPackets, malformed, slowConsumers atomic.Uint64
+	originRefused, payloadTooLarge, tooManyPackets, malformed, slowConsumers atomic.Uint64
 
 	volatileDropped, overflowDropped, replaced, outboxRefused atomic.Uint64
 }
@@ -70,6 +74,7 @@ func (m *Manager) Stats() Stats {
 		TooManySessionsFromAddress: c.tooManySessionsFromAddress.Load(),
 		ConnectRate:                c.connectRate.Load(),
 		ConnectRateFromAddress:     c.connectRateFromAddress.Load(),
+		OriginRefused:              c.originRefused.Load(),
 		PayloadTooLarge:            c.payloadTooLarge.Load(),
 		TooManyPackets:             c.tooManyPackets.Load(),
 		Malformed:                  c.malformed.Load(),
