@@ -36,8 +36,8 @@ var rules = []rule{
 		why: "a stranger writes a transport by importing this alone, and gets nothing else with it",
 	},
 	{
-		pkg: "transports/transporttest", ours: []string{"transports"}, stdlib: true,
-		why: "a stranger's test needs the contract and nothing of the server",
+		pkg: "transports/transporttest", ours: []string{"transports", "internal/exchange/nethttp"}, stdlib: true,
+		why: "a stranger's test needs the contract and a front door, and nothing of the server",
 	},
 	{
 		pkg: "transports/pipe", ours: []string{"transports"}, stdlib: true,
@@ -71,7 +71,7 @@ var rules = []rule{
 	{
 		pkg: "core",
 		ours: []string{
-			"core/session", "codec", "event", "internal/exchange",
+			"core/session", "codec", "event", "internal/exchange", "internal/exchange/nethttp",
 			"transports", "transports/polling", "transports/ws",
 		},
 		never: heavy,
@@ -80,14 +80,18 @@ var rules = []rule{
 	{
 		pkg: "upshifttest",
 		ours: []string{
-			"core", "core/session", "codec", "event", "internal/exchange",
+			"core", "core/session", "codec", "event", "internal/exchange", "internal/exchange/nethttp",
 			"transports", "transports/pipe", "transports/polling", "transports/ws",
 		},
 		never: heavy,
 		why:   "a test of a program needs what the program needs, and a network in memory",
 	},
 	{
-		pkg: "internal/exchange", ours: []string{"transports"}, never: heavy,
+		pkg: "internal/exchange/nethttp", ours: []string{"transports"}, stdlib: true,
+		why: "a stranger's test of a transport goes through it and links no second HTTP stack",
+	},
+	{
+		pkg: "internal/exchange", ours: []string{"internal/exchange/nethttp", "transports"}, never: heavy,
 		why: "the HTTP front doors serve whoever stands behind the contract",
 	},
 }
