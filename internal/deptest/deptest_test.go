@@ -29,7 +29,8 @@ type rule struct {
 	why    string
 }
 
-// rules has a row for every package that a program may import.
+// rules has a row for every package that a program may import, and for an
+// example that promises what it imports.
 var rules = []rule{
 	{
 		pkg: "transports", stdlib: true,
@@ -42,6 +43,10 @@ var rules = []rule{
 	{
 		pkg: "transports/pipe", ours: []string{"transports"}, stdlib: true,
 		why: "it shows what a stranger's transport needs, which is the contract alone",
+	},
+	{
+		pkg: "examples/sse/eventstream", ours: []string{"transports"}, stdlib: true,
+		why: "it is the example of what a stranger writes",
 	},
 	{
 		pkg: "transports/polling", ours: []string{"transports"}, never: []string{"net/http", "github.com/valyala/fasthttp"},
