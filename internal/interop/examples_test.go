@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/url"
 	"os"
@@ -13,6 +15,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -45,10 +48,12 @@ func startExample(t *testing.T, dir, name string, args ...string) (addresses []s
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	var reading sync.WaitGroup // of what it prints, which would block it
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		kill := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 		defer kill.Stop()
+		reading.Wait()
 		err := cmd.Wait()
 		// The small examples do nothing about signals.
 		if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); err != nil && (!ok || status.Signal() != syscall.SIGTERM) {
@@ -69,6 +74,7 @@ func startExample(t *testing.T, dir, name string, args ...string) (addresses []s
 			}
 		}
 		if len(addresses) > 0 {
+			reading.Go(func() { _, _ = io.Copy(io.Discard, stdout) }) // until it ends
 			return addresses
 		}
 	}
@@ -225,4 +231,32 @@ func TestExampleUpload(t *testing.T) {
 
 	choose("film.raw", make([]byte, 5_000_001))
 	page.shows("result", "film.raw was not taken: The file is larger than 5000000 bytes.")
+}
+
+// The middleware of a framework stands in front of every request of a session,
+// and what it has found out reaches the handlers.
+func TestExampleFrameworks(t *testing.T) {
+	n := startNode(t)
+	chromium := need(t, "chromium", "chromium-browser", "google-chrome")
+	browser := startBrowser(t, chromium)
+	for name, greeting := range map[string]string{"gin": "Hello ann, from gin", "fiber": "Hello ann, from Fiber"} {
+		t.Run(name, func(t *testing.T) {
+			address := startExample(t, "examples/routers", name, "-client", bundles(t))[0]
+			as := func(password string) map[string]any {
+				login := base64.StdEncoding.EncodeToString([]byte("ann:" + password))
+				return map[string]any{"extraHeaders": map[string]any{"Authorization": "Basic " + login}}
+			}
+			ann := n.open(t, "ann", address, as("secret"), nil)
+			ann.event(t, "connect")
+			ann.event(t, "upgrade")
+			if d := diff([]any{greeting}, ann.call(t, "greet")); d != "" {
+				t.Errorf("greeting (-want +got):\n%s", d)
+			}
+			n.open(t, "eve", address, as("guess"), nil).event(t, "connect_error")
+
+			page := newTab(browser, t)
+			page.run(chromedp.Navigate(strings.Replace(address, "http://", "http://ann:secret@", 1)))
+			page.shows("greeting", greeting)
+		})
+	}
 }
