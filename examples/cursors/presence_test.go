@@ -32,8 +32,9 @@ func enter(t *testing.T, srv *core.Server, name string) *upshifttest.Client {
 // sees takes the next event of c, which lists these people.
 func sees(t *testing.T, c *upshifttest.Client, want ...string) {
 	t.Helper()
-	var got []string
-	for _, p := range upshifttest.Receive(c, People) {
+	people := upshifttest.Receive(c, People)
+	got := make([]string, 0, len(people))
+	for _, p := range people {
 		got = append(got, p.Name)
 	}
 	if !slices.Equal(got, want) {

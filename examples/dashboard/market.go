@@ -20,9 +20,14 @@ var Price = core.NewEvent[Tick, core.None]("price")
 
 // opening is what a market begins with.
 var opening = []Tick{
-	{Symbol: "AAPL", Price: 231.40}, {Symbol: "AMZN", Price: 186.65}, {Symbol: "EURUSD", Price: 1.0921},
-	{Symbol: "GOLD", Price: 2654.10}, {Symbol: "MSFT", Price: 418.16}, {Symbol: "NFLX", Price: 707.30},
-	{Symbol: "OIL", Price: 74.86}, {Symbol: "TSLA", Price: 250.08},
+	{Symbol: "AAPL", Price: 231.40},
+	{Symbol: "AMZN", Price: 186.65},
+	{Symbol: "EURUSD", Price: 1.0921},
+	{Symbol: "GOLD", Price: 2654.10},
+	{Symbol: "MSFT", Price: 418.16},
+	{Symbol: "NFLX", Price: 707.30},
+	{Symbol: "OIL", Price: 74.86},
+	{Symbol: "TSLA", Price: 250.08},
 }
 
 // trade moves every price as often as that, until ctx ends.

@@ -59,7 +59,7 @@ func dial(addr string, early []transports.Packet) (*client, error) {
 
 // connect opens the stream and waits for the name of the session.
 func (c *client) connect() error {
-	res, err := c.do(http.MethodGet, "", nil)
+	res, err := c.do(http.MethodGet, "", nil) //nolint:bodyclose // it is the stream, which Vanish closes
 	if err != nil {
 		return err
 	}
