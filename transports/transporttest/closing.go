@@ -32,6 +32,31 @@ func checkSessionCloses(k *rig) {
 	}
 }
 
+// A session may send the last it has to say and close as soon as the conn is
+// ready, which is when a writer that is told of both may look at the end first.
+func checkSessionClosesWhenReady(k *rig) {
+	last := text("the last")
+	k.host.script.ready = func(s *session, first bool) {
+		if first {
+			s.send(last)
+		} else {
+			s.flush()
+		}
+		s.mu.Lock()
+		sent := len(s.sent)
+		s.mu.Unlock()
+		if sent == 2 { // with the Open packet
+			s.close(errServerCloses)
+		}
+	}
+	for range 20 {
+		s, p := k.connect()
+		got, done := p.listen()
+		p.wantEnd(got, done, last)
+		k.wantReason(s, transports.ForcedClose)
+	}
+}
+
 // B40, B44: the last batch of an orderly close ends with a packet of type
 // Close.
 func checkSessionClosesOrderly(k *rig) {
