@@ -18,7 +18,7 @@ func checkSessionCloses(k *rig) {
 	for range 20 {
 		s, p := k.connect()
 		got, done := p.listen()
-		k.await(s, "Ready", func() bool { return s.ready })
+		k.await(s, "Ready", func() bool { return s.ready && !s.flushing }) // so that send calls Send itself
 		last := []transports.Packet{text("one"), binary("two"), text("three")}
 		s.send(last...)
 		k.within("Close", func() { s.close(errServerCloses) })
@@ -62,7 +62,7 @@ func checkSessionClosesWhenReady(k *rig) {
 func checkSessionClosesOrderly(k *rig) {
 	s, p := k.connect()
 	got, done := p.listen()
-	k.await(s, "Ready", func() bool { return s.ready })
+	k.await(s, "Ready", func() bool { return s.ready && !s.flushing }) // so that send calls Send itself
 	s.send(text("goodbye"), transports.Packet{Type: transports.Close})
 	k.within("Close", func() { s.close(errServerCloses) })
 	p.wantEnd(got, done, text("goodbye"))
