@@ -18,8 +18,9 @@ export ARTIFACTS ?= $(ROOT)/artifacts
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-run: examples/chat/node_modules/.done ## start the chat example and print its address (ADDR=host:port to choose it)
-	$(GO) run ./examples/chat $(if $(ADDR),-addr $(ADDR))
+EXAMPLE ?= chat
+run: examples/chat/node_modules/.done ## start an example and print its address (EXAMPLE=chat, ADDR=host:port)
+	$(GO) run ./examples/$(EXAMPLE) $(if $(ADDR),-addr $(ADDR))
 
 test: unit interop ## install everything the tests need, then run all of them
 

@@ -125,7 +125,7 @@ func (s *Session) answerProbe(l *link) error {
 // answered and before it noticed the probe's answer.
 func (s *Session) noopTick() {
 	s.mu.Lock()
-	if s.phase != probed {
+	if s.phase != probed || s.noopTimer == nil { // stopped after it had fired
 		s.mu.Unlock()
 		return
 	}

@@ -260,6 +260,17 @@ func TestUpgradeWhileClosing(t *testing.T) {
 			over(t, r, conn)
 		})
 	})
+	t.Run("a poll was about to be released", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r, conn, _ := closing(t)
+			r.session.noopTick() // has fired, and waited for the lock while the timer was stopped
+			r.sink.Ready()
+			r.expectSent(t, r.conn, "4bye")
+			r.sink.Ready()
+			r.expectSent(t, r.conn, "1")
+			over(t, r, conn)
+		})
+	})
 	t.Run("the candidate ends", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			r, _, sink := closing(t)

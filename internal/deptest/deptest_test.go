@@ -43,19 +43,24 @@ type rule struct {
 	why    string
 }
 
-// rules has a row for every package that a program may import.
+// rules has a row for every package that a program may import, and for an
+// example that promises what it imports.
 var rules = []rule{
 	{
 		pkg: "transports", stdlib: true,
 		why: "a stranger writes a transport by importing this alone, and gets nothing else with it",
 	},
 	{
-		pkg: "transports/transporttest", ours: []string{"transports"}, stdlib: true,
-		why: "a stranger's test needs the contract and nothing of the server",
+		pkg: "transports/transporttest", ours: []string{"transports", "internal/exchange/nethttp"}, stdlib: true,
+		why: "a stranger's test needs the contract and a front door, and nothing of the server",
 	},
 	{
 		pkg: "transports/pipe", ours: []string{"transports"}, stdlib: true,
 		why: "it shows what a stranger's transport needs, which is the contract alone",
+	},
+	{
+		pkg: "examples/sse/eventstream", ours: []string{"transports"}, stdlib: true,
+		why: "it is the example of what a stranger writes",
 	},
 	{
 		pkg: "transports/polling", ours: []string{"transports"}, never: []string{"net/http", "github.com/valyala/fasthttp"},
@@ -85,7 +90,7 @@ var rules = []rule{
 	{
 		pkg: "core",
 		ours: []string{
-			"core/session", "codec", "event", "internal/exchange",
+			"core/session", "codec", "event", "internal/exchange", "internal/exchange/nethttp",
 			"transports", "transports/polling", "transports/ws",
 		},
 		never: heavy,
@@ -94,7 +99,7 @@ var rules = []rule{
 	{
 		pkg: "upshifttest",
 		ours: []string{
-			"core", "core/session", "codec", "event", "internal/exchange",
+			"core", "core/session", "codec", "event", "internal/exchange", "internal/exchange/nethttp",
 			"transports", "transports/pipe", "transports/polling", "transports/ws",
 		},
 		never: heavy,
@@ -114,7 +119,11 @@ var rules = []rule{
 		why:   oneConcern,
 	},
 	{
-		pkg: "internal/exchange", ours: []string{"transports"}, never: heavy,
+		pkg: "internal/exchange/nethttp", ours: []string{"transports"}, stdlib: true,
+		why: "a stranger's test of a transport goes through it and links no second HTTP stack",
+	},
+	{
+		pkg: "internal/exchange", ours: []string{"internal/exchange/nethttp", "transports"}, never: heavy,
 		why: "the HTTP front doors serve whoever stands behind the contract",
 	},
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/upshift-go/upshift/internal/exchange/nethttp"
 	"github.com/upshift-go/upshift/transports"
 )
 
@@ -178,11 +179,11 @@ func TestAbort(t *testing.T) {
 
 // An upload that was complete when it was aborted leaves no deadline behind.
 func TestAbortTooLate(t *testing.T) {
-	var u upload
+	var u nethttp.Upload
 	var conn deadlineConn
 	set := conn.SetReadDeadline
-	body, err := u.read(readerFunc(func(p []byte) (int, error) {
-		u.abort(set)
+	body, err := u.Read(readerFunc(func(p []byte) (int, error) {
+		u.Abort(set)
 		return copy(p, "text"), io.EOF
 	}), 4, 10, set)
 	if body != nil || !errors.Is(err, transports.ErrClientGone) {

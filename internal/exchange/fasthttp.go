@@ -12,6 +12,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/upshift-go/upshift/internal/exchange/nethttp"
 	"github.com/upshift-go/upshift/transports"
 )
 
@@ -32,7 +33,7 @@ type fastExchange struct {
 	ctx     *fasthttp.RequestCtx
 	kept    bool
 	parking parking
-	upload  upload
+	upload  nethttp.Upload
 }
 
 var _ transports.Exchange = (*fastExchange)(nil)
@@ -94,7 +95,7 @@ func (e *fastExchange) ReadBody(limit int64) ([]byte, error) {
 		return body, nil
 	}
 	length := max(int64(e.ctx.Request.Header.ContentLength()), -1)
-	body, err := e.upload.read(stream, length, limit, e.setReadDeadline)
+	body, err := e.upload.Read(stream, length, limit, e.setReadDeadline)
 	if errors.Is(err, transports.ErrClientGone) {
 		// fasthttp notices a body that failed, but not one that was given up
 		// before anything of it was read.
@@ -105,7 +106,7 @@ func (e *fastExchange) ReadBody(limit int64) ([]byte, error) {
 
 func (e *fastExchange) setReadDeadline(t time.Time) error { return e.ctx.Conn().SetReadDeadline(t) }
 
-func (e *fastExchange) Abort() { e.upload.abort(e.setReadDeadline) }
+func (e *fastExchange) Abort() { e.upload.Abort(e.setReadDeadline) }
 
 func (e *fastExchange) SetHeader(name, value string) { e.ctx.Response.Header.Set(name, value) }
 func (e *fastExchange) AddHeader(name, value string) { e.ctx.Response.Header.Add(name, value) }
@@ -152,7 +153,7 @@ func (e *fastExchange) Hijack(serve func(conn net.Conn, early []byte)) error {
 // does not read the connection. A connection that cannot do this is broken,
 // and whoever serves it will find out.
 func buffered(wrapped io.Reader, conn net.Conn) []byte {
-	if conn.SetReadDeadline(longAgo) != nil {
+	if conn.SetReadDeadline(nethttp.LongAgo) != nil {
 		return nil
 	}
 	var early bytes.Buffer

@@ -16,6 +16,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/upshift-go/upshift/internal/exchange/nethttp"
 	"github.com/upshift-go/upshift/transports"
 )
 
@@ -238,7 +239,7 @@ func TestParkSocketTouched(t *testing.T) {
 		want  error
 	}{
 		"closed here":        {func(c net.Conn) { _ = c.Close() }, transports.ErrClientGone},
-		"somebody's timeout": {func(c net.Conn) { _ = c.SetReadDeadline(longAgo) }, nil},
+		"somebody's timeout": {func(c net.Conn) { _ = c.SetReadDeadline(nethttp.LongAgo) }, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/upshift-go/upshift/internal/exchange/nethttp"
 	"github.com/upshift-go/upshift/transports"
 )
 
@@ -77,7 +78,7 @@ func (p *parking) unpark() {
 	defer p.mu.Unlock()
 	p.awake = true
 	if p.socket != nil {
-		_ = p.socket.SetReadDeadline(longAgo) // fails only if the connection has ended
+		_ = p.socket.SetReadDeadline(nethttp.LongAgo) // fails only if the connection has ended
 	}
 	if p.wake != nil {
 		close(p.wake)

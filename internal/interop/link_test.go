@@ -21,6 +21,7 @@ type link struct {
 	accepted atomic.Int64
 	refused  *journal[struct{}] // connections that were made while the wire was cut
 	down     atomic.Int64       // bytes that came from the server
+	fuse     atomic.Int64       // bytes to the server until it snaps; 0 is never
 	dead     atomic.Bool
 	conns    connSet
 	relays   sync.WaitGroup
@@ -166,6 +167,10 @@ func (l *link) relay(client net.Conn) {
 			_, _ = server.Write(request) // an end shows in the other direction
 			if bytes.HasPrefix(request, []byte("GET ")) {
 				l.polls.add(client)
+			}
+			if n := int64(len(request)); l.fuse.Load() > 0 && l.fuse.Add(-n) <= 0 {
+				l.fuse.Store(0)
+				l.snap(true)
 			}
 		})
 	})

@@ -100,6 +100,7 @@ func kinds() []transports.Packet {
 	return []transports.Packet{
 		text(""), binary(""), text("a"), binary("\x00"),
 		text("€ 漢字 🙂 \u2028\x00\x7f"), text("b64"), text("4"), text("6"), text("[\"event\",1]"),
+		text("lines\nlike\r\nthese\rand\n\nothers\n"), text(" data: \n"),
 		binary("text"), binary("\xff\xfe"), binary("\xc3"), binary(every.String()),
 		text(strings.Repeat("ä", 20_000)), binary(strings.Repeat("\x81", 20_000)),
 	}

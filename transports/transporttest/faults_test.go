@@ -187,6 +187,7 @@ func faults() []faultTest {
 		{"SessionCloses", "does not", inVain + "the client to notice the end", fault{
 			close: func(f *faulty, cause error) { f.sink.Closed(cause) }, closed: func(*faulty, error) {},
 		}},
+		{"SessionClosesWhenReady", "drops what was sent", "the client received", fault{send: keepLast}},
 		{"SessionClosesOrderly", "shows the packet", "the client received 2 packets", fault{send: func(f *faulty, batch []transports.Packet) (bool, error) {
 			batch = slices.Clone(batch)
 			for i := range batch {

@@ -132,6 +132,7 @@ var checks = []check{
 	{"SlowClient", checkSlowClient},
 	{"SlowSession", checkSlowSession},
 	{"SessionCloses", checkSessionCloses},
+	{"SessionClosesWhenReady", checkSessionClosesWhenReady},
 	{"SessionClosesOrderly", checkSessionClosesOrderly},
 	{"CloseOnce", checkCloseOnce},
 	{"CloseSlowClient", checkCloseSlowClient},

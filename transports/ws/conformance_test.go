@@ -20,7 +20,7 @@ import (
 func TestConformance(t *testing.T) {
 	for name, listen := range map[string]func(testing.TB, *transporttest.Host) string{
 		"net/http": func(t testing.TB, host *transporttest.Host) string {
-			return transporttest.ListenHTTP(t, exchange.HTTP, host.Serve)
+			return transporttest.ListenHTTP(t, host.Serve)
 		},
 		"fasthttp": func(t testing.TB, host *transporttest.Host) string {
 			return listenFast(t, host, false)

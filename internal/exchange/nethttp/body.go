@@ -1,4 +1,4 @@
-package exchange
+package nethttp
 
 import (
 	"errors"
@@ -10,26 +10,26 @@ import (
 	"github.com/upshift-go/upshift/transports"
 )
 
-// longAgo is a deadline that has passed.
-var longAgo = time.Unix(1, 0)
+// LongAgo is a deadline that has passed.
+var LongAgo = time.Unix(1, 0)
 
-// A setDeadline sets the read deadline of a connection.
-type setDeadline func(time.Time) error
+// A SetDeadline sets the read deadline of a connection.
+type SetDeadline func(time.Time) error
 
-// An upload is the reading of a request's body. Abort may end it from another
-// goroutine, by a read deadline; the mutex keeps that deadline from hitting
+// An Upload is the reading of a request's body, of either HTTP stack. The zero
+// value is ready for use, once. Abort may end it from another goroutine, by a read deadline; the mutex keeps that deadline from hitting
 // whatever uses the connection after the body.
-type upload struct {
+type Upload struct {
 	mu      sync.Mutex // guards what follows
-	active  bool       // ReadBody runs
+	active  bool       // Read runs
 	aborted bool
 }
 
-// read reads a body of which length bytes are announced; length is negative if
+// Read reads a body of which length bytes are announced; length is negative if
 // it is not known. If it leaves something of the body unread, the server
 // closes the connection: because there is so much of it, or because of the
 // deadline, which has passed by then or soon will.
-func (u *upload) read(body io.Reader, length, limit int64, set setDeadline) ([]byte, error) {
+func (u *Upload) Read(body io.Reader, length, limit int64, set SetDeadline) ([]byte, error) {
 	if !u.begin(set) {
 		return nil, transports.ErrClientGone
 	}
@@ -45,19 +45,19 @@ func (u *upload) read(body io.Reader, length, limit int64, set setDeadline) ([]b
 }
 
 // begin reports false if the upload has been aborted.
-func (u *upload) begin(set setDeadline) bool {
+func (u *Upload) begin(set SetDeadline) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.active = !u.aborted
 	if u.aborted {
-		_ = set(longAgo) // the server is not to wait for the body either
+		_ = set(LongAgo) // the server is not to wait for the body either
 	}
 	return u.active
 }
 
 // end reports whether the upload was aborted. Only if the whole body has been
 // read can the connection be used further, without the deadline.
-func (u *upload) end(whole bool, set setDeadline) bool {
+func (u *Upload) end(whole bool, set SetDeadline) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.active = false
@@ -67,12 +67,13 @@ func (u *upload) end(whole bool, set setDeadline) bool {
 	return u.aborted
 }
 
-func (u *upload) abort(set setDeadline) {
+// Abort ends a Read that is under way, or to come. It never blocks.
+func (u *Upload) Abort(set SetDeadline) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.aborted = true
 	if u.active {
-		_ = set(longAgo) // a connection without deadlines is read on until the client is done
+		_ = set(LongAgo) // a connection without deadlines is read on until the client is done
 	}
 }
 
@@ -85,7 +86,7 @@ const (
 )
 
 // discard reads the rest of a body and reports whether it came to its end.
-func (u *upload) discard(body io.Reader, set setDeadline) bool {
+func (u *Upload) discard(body io.Reader, set SetDeadline) bool {
 	limit := func(t time.Time) bool {
 		u.mu.Lock()
 		defer u.mu.Unlock()
