@@ -22,7 +22,7 @@ var heavy = []string{
 
 // server is what who imports core reaches with it.
 var server = []string{
-	"core", "core/session", "codec", "event", "internal/exchange",
+	"core", "core/session", "codec", "event", "internal/exchange", "internal/exchange/nethttp",
 	"transports", "transports/polling", "transports/ws",
 }
 
