@@ -19,8 +19,9 @@ import (
 // names.
 type Dynamic struct {
 	router
-	match func(ctx context.Context, r *NamespaceRequest) (params map[string]string, ok bool)
-	pure  bool // match looks at the name alone
+	pattern string // of OfPattern
+	match   func(ctx context.Context, r *NamespaceRequest) (params map[string]string, ok bool)
+	pure    bool // match looks at the name alone
 
 	// Guarded by server.mu.
 	children map[string]*Namespace
@@ -57,7 +58,7 @@ func (srv *Server) OfPattern(pattern string) *Dynamic {
 	if err != nil {
 		panic(err.Error()) //nolint:forbidigo // a programmer's error, at registration
 	}
-	return srv.addDynamic(&Dynamic{pure: true, match: func(_ context.Context, r *NamespaceRequest) (map[string]string, bool) {
+	return srv.addDynamic(&Dynamic{pattern: pattern, pure: true, match: func(_ context.Context, r *NamespaceRequest) (map[string]string, bool) {
 		return p.match(r.Name)
 	}})
 }
@@ -80,6 +81,10 @@ func (srv *Server) addDynamic(d *Dynamic) *Dynamic {
 	srv.dynamics = append(slices.Clip(srv.dynamics), d)
 	return d
 }
+
+// Pattern is what the family was made with by OfPattern, and empty for one of
+// OfFunc.
+func (d *Dynamic) Pattern() string { return d.pattern }
 
 // Namespaces returns the namespaces of the family that exist now, in no order.
 func (d *Dynamic) Namespaces() []*Namespace {

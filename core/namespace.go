@@ -39,6 +39,14 @@ func (n *Namespace) Name() string { return n.name }
 // "/rooms/{room}". It is empty if there is no such part.
 func (n *Namespace) Param(name string) string { return n.params[name] }
 
+// Family is the family that the namespace belongs to, or nil. Names in a family are
+// those that clients ask for.
+func (n *Namespace) Family() *Dynamic { return n.dynamic }
+
+// Handles reports whether there is a handler for the event, that of HandleUnknown not
+// counted. Clients make up names; this tells those that mean something.
+func (n *Namespace) Handles(event string) bool { return n.load().events[event] != nil }
+
 // Len is the number of connected sockets.
 func (n *Namespace) Len() int { return n.rooms.len() }
 

@@ -17,7 +17,7 @@ var heavy = []string{
 	"github.com/prometheus/", "go.opentelemetry.io/", "github.com/golang-jwt/",
 	"github.com/quic-go/", "github.com/gin-gonic/", "github.com/labstack/",
 	"github.com/gofiber/", "github.com/go-chi/", "github.com/go-playground/",
-	"golang.org/x/crypto", "golang.org/x/sync",
+	"golang.org/x/crypto", "golang.org/x/sync", "github.com/hashicorp/",
 }
 
 // server is what who imports core reaches with it.
@@ -110,6 +110,8 @@ var rules = []rule{
 	{pkg: "middleware/concurrency", ours: server, never: heavyBut("golang.org/x/sync"), why: oneConcern},
 	{pkg: "middleware/dedupe", ours: server, never: heavy, why: oneConcern},
 	{pkg: "middleware/health", ours: server, never: heavy, why: oneConcern},
+	{pkg: "middleware/metrics", ours: server, never: heavyBut("github.com/prometheus/"), why: oneConcern},
+	{pkg: "middleware/ratelimit", ours: server, never: heavyBut("github.com/hashicorp/"), why: oneConcern},
 	{pkg: "middleware/recoverer", ours: server, never: heavy, why: oneConcern},
 	{pkg: "middleware/timeout", ours: server, never: heavy, why: oneConcern},
 	{
