@@ -111,9 +111,11 @@ var rules = []rule{
 	{pkg: "middleware/dedupe", ours: server, never: heavy, why: oneConcern},
 	{pkg: "middleware/health", ours: server, never: heavy, why: oneConcern},
 	{pkg: "middleware/metrics", ours: server, never: heavyBut("github.com/prometheus/"), why: oneConcern},
+	{pkg: "middleware/proflabels", ours: server, never: heavy, why: oneConcern},
 	{pkg: "middleware/ratelimit", ours: server, never: heavyBut("github.com/hashicorp/"), why: oneConcern},
 	{pkg: "middleware/recoverer", ours: server, never: heavy, why: oneConcern},
 	{pkg: "middleware/timeout", ours: server, never: heavy, why: oneConcern},
+	{pkg: "middleware/tracing", ours: server, never: heavyBut("go.opentelemetry.io/"), why: oneConcern},
 	{
 		pkg: "middleware/validate", ours: server,
 		// The validator knows a checksum of x/crypto.
