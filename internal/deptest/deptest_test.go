@@ -87,6 +87,26 @@ var rules = []rule{
 		why:   "a test of a program needs what the program needs, and a network in memory",
 	},
 	{
+		pkg: "middleware/auth",
+		ours: []string{
+			"core", "core/session", "codec", "event", "internal/exchange",
+			"transports", "transports/polling", "transports/ws",
+		},
+		never: append([]string{"github.com/MicahParks/", "github.com/alexedwards/", "github.com/gorilla/"}, heavy...),
+		why:   "who brings a Verify function of its own, or cookies, pays for no JWT library; session managers are the program's",
+	},
+	{
+		pkg: "middleware/auth/jwt",
+		ours: []string{
+			"core", "core/session", "codec", "event", "internal/exchange",
+			"transports", "transports/polling", "transports/ws", "middleware/auth",
+		},
+		never: append([]string{"github.com/MicahParks/keyfunc"}, slices.DeleteFunc(slices.Clone(heavy), func(prefix string) bool {
+			return prefix == "github.com/golang-jwt/"
+		})...),
+		why: "JWT needs its library, and nothing else that is heavy",
+	},
+	{
 		pkg: "internal/exchange", ours: []string{"transports"}, never: heavy,
 		why: "the HTTP front doors serve whoever stands behind the contract",
 	},

@@ -12,3 +12,10 @@ func (g *Guard) Members() int {
 	}
 	return n
 }
+
+// Remembered is the number of revocations that take memory.
+func (g *Guard) Remembered() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return max(g.revoked.order.Len(), len(g.revoked.bySubject))
+}

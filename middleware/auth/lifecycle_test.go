@@ -293,7 +293,7 @@ func TestRecovery(t *testing.T) {
 			r := newRig(t, core.Options{Recovery: &core.Recovery{Window: time.Hour, RunMiddleware: run}}, auth.Options{})
 			c := r.dial(t, r.issue("ann", 10*time.Minute))
 			c.Cut()
-			<-r.gone
+			_ = <-r.gone
 			<-time.After(time.Minute)
 			c.Reconnect()
 			if !c.Recovered() {
@@ -332,9 +332,9 @@ func TestRecoveryTooLate(t *testing.T) {
 	for _, want := range []error{auth.ErrExpired, auth.ErrRevoked} {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, core.Options{Recovery: &core.Recovery{Window: time.Hour}}, auth.Options{})
-			c := r.dial(t, r.issue("ann", 10*time.Minute))
+			c := upshifttest.Dial(tolerant{t}, r.Server, "/", with(r.issue("ann", 10*time.Minute)))
 			c.Cut()
-			<-r.gone
+			_ = <-r.gone
 			if want == auth.ErrRevoked { //nolint:errorlint // it is the one of the table
 				if err := r.guard.Revoke(t.Context(), "ann"); err != nil {
 					t.Fatal(err)
@@ -342,7 +342,9 @@ func TestRecoveryTooLate(t *testing.T) {
 			} else {
 				<-time.After(10 * time.Minute)
 			}
-			c.Reconnect()
+			var trying sync.WaitGroup
+			trying.Go(c.Reconnect)
+			trying.Wait()
 			closedRecovering(t, r, c, want)
 			synctest.Wait()
 			if n := r.guard.Members(); n != 0 {
@@ -365,7 +367,7 @@ func TestRecoveryOtherSubject(t *testing.T) {
 		r.Observe(core.Hooks{ConnectRefused: func(_ *core.Session, _ string, _ *core.Socket, err error) { refusals <- err }})
 		c := upshifttest.Dial(tolerant{t}, r.Server, "/", with(r.issue("ann", 0)))
 		c.Cut()
-		<-r.gone
+		_ = <-r.gone
 		c.SetAuth(map[string]any{"token": r.issue("bob", 0)})
 		var trying sync.WaitGroup
 		trying.Go(c.Reconnect)

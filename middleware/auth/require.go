@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/upshift-go/upshift/core"
 )
@@ -35,10 +36,8 @@ func AnyRole(roles ...string) core.Middleware {
 		if !ok {
 			return ErrMissing
 		}
-		for _, role := range roles {
-			if id.HasRole(role) {
-				return nil
-			}
+		if slices.ContainsFunc(roles, id.HasRole) {
+			return nil
 		}
 		return fmt.Errorf("auth: %q has none of the roles %q", id.Subject, roles)
 	})

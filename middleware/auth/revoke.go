@@ -134,7 +134,7 @@ func (r *revocations) check(id *Identity, now time.Time) error {
 	}
 	r.prune(now)
 	dated := !id.Issued.IsZero()
-	if e, ok := r.bySubject[id.Subject]; ok && !(dated && id.Issued.After(revocationIn(e).at)) {
+	if e, ok := r.bySubject[id.Subject]; ok && (!dated || !id.Issued.After(revocationIn(e).at)) {
 		return ErrRevoked
 	}
 	if dated && !id.Issued.After(r.floor) || !dated && now.Before(r.blanket) {

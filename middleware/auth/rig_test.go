@@ -119,8 +119,6 @@ func reasonOf(t *testing.T, err error) (code, reason string) {
 	return answer.Code, reason
 }
 
-type closedEvent struct{ Code, Reason string }
-
 // closed waits for the end of a client that its guard has closed.
 func (r *rig) closed(t *testing.T, c *upshifttest.Client, reason string, cause error) {
 	t.Helper()

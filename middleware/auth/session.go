@@ -12,8 +12,8 @@ import (
 	"github.com/upshift-go/upshift/core"
 )
 
-// ErrSession: the middleware that Session runs has not let the handshake
-// through. It is what Options.OnReject finds behind the RequestError.
+// ErrSession is behind a handshake that the middleware of Session has not let
+// through, in what core.Options.OnReject gets.
 var ErrSession = errors.New("auth: refused by session middleware")
 
 // A sessionError refuses a handshake. Its text reaches the client.
