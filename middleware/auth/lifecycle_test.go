@@ -293,7 +293,7 @@ func TestRecovery(t *testing.T) {
 			r := newRig(t, core.Options{Recovery: &core.Recovery{Window: time.Hour, RunMiddleware: run}}, auth.Options{})
 			c := r.dial(t, r.issue("ann", 10*time.Minute))
 			c.Cut()
-			_ = <-r.gone
+			r.left(t)
 			<-time.After(time.Minute)
 			c.Reconnect()
 			if !c.Recovered() {
@@ -334,7 +334,7 @@ func TestRecoveryTooLate(t *testing.T) {
 			r := newRig(t, core.Options{Recovery: &core.Recovery{Window: time.Hour}}, auth.Options{})
 			c := upshifttest.Dial(tolerant{t}, r.Server, "/", with(r.issue("ann", 10*time.Minute)))
 			c.Cut()
-			_ = <-r.gone
+			r.left(t)
 			if want == auth.ErrRevoked { //nolint:errorlint // it is the one of the table
 				if err := r.guard.Revoke(t.Context(), "ann"); err != nil {
 					t.Fatal(err)
@@ -367,7 +367,7 @@ func TestRecoveryOtherSubject(t *testing.T) {
 		r.Observe(core.Hooks{ConnectRefused: func(_ *core.Session, _ string, _ *core.Socket, err error) { refusals <- err }})
 		c := upshifttest.Dial(tolerant{t}, r.Server, "/", with(r.issue("ann", 0)))
 		c.Cut()
-		_ = <-r.gone
+		r.left(t)
 		c.SetAuth(map[string]any{"token": r.issue("bob", 0)})
 		var trying sync.WaitGroup
 		trying.Go(c.Reconnect)

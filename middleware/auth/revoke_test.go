@@ -251,7 +251,7 @@ func TestMembers(t *testing.T) {
 			clients := []*upshifttest.Client{r.dial(t, token), r.dial(t, token), r.dial(t, token)}
 			for i, which := range strings.Split(order, "") {
 				clients[which[0]-'0'].Close()
-				_ = <-r.gone
+				r.left(t)
 				synctest.Wait()
 				if n := r.guard.Members(); n != 2-i {
 					t.Errorf("%s: %d members after %d have left", order, n, i+1)

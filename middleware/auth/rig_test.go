@@ -130,3 +130,11 @@ func (r *rig) closed(t *testing.T, c *upshifttest.Client, reason string, cause e
 		t.Errorf("cause %v, want %v", got, cause)
 	}
 }
+
+// left waits until a client that has not been closed by its guard has gone.
+func (r *rig) left(t *testing.T) {
+	t.Helper()
+	if got := <-r.gone; core.ReasonOf(got) == core.ServerDisconnect {
+		t.Errorf("cause %v", got)
+	}
+}
