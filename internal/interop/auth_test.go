@@ -9,6 +9,7 @@ import (
 
 	jwtlib "github.com/golang-jwt/jwt/v5"
 
+	"github.com/upshift-go/upshift/codec"
 	"github.com/upshift-go/upshift/core"
 	"github.com/upshift-go/upshift/middleware/auth"
 	"github.com/upshift-go/upshift/middleware/auth/jwt"
@@ -29,7 +30,7 @@ func TestAuth(t *testing.T) {
 		}
 		return text
 	}
-	eachCodec(t, settings{}, func(t *testing.T, n *node, a *app, way route) {
+	test := func(t *testing.T, n *node, a *app, way route) {
 		tokens, err := jwt.New(jwt.Options{Algorithms: []string{"HS256"}, Key: secret})
 		if err != nil {
 			t.Fatal(err)
@@ -66,7 +67,7 @@ func TestAuth(t *testing.T) {
 			if got := c.event(t, "disconnect").Reason; got != "io server disconnect" {
 				t.Errorf("disconnected for %q", got)
 			}
-			causes.await(t, "its cause", func(err error) bool { return errors.Is(err, cause) })
+			_ = causes.await(t, "its cause", func(err error) bool { return errors.Is(err, cause) })
 		}
 
 		late := in("late", token(t, "ann", -time.Minute))
@@ -111,5 +112,16 @@ func TestAuth(t *testing.T) {
 		closed(ann, "revoked", auth.ErrRevoked)
 		ann.do(t, "connect", nil)
 		refused(ann, "revoked")
-	})
+	}
+	n := startNode(t)
+	for i, way := range routes {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			var set settings
+			if way.ends == "polling" { // it takes seconds: each codec once will do
+				set.codec, way = codec.MsgPack(codec.MsgPackOptions{}), speaking(way, "msgpack")
+			}
+			test(t, n, startApp(t, doors[i%len(doors)], set), way)
+		})
+	}
 }

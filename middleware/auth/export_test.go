@@ -1,6 +1,17 @@
 package auth
 
-// Members is the number of sockets that can be revoked.
+import "github.com/upshift-go/upshift/core"
+
+// Watched reports whether a timer runs for a socket. It stops it.
+func Watched(s *core.Socket) bool {
+	m, _ := memberKey.Get(s)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.timer != nil && m.timer.Stop()
+}
+
+// Members is the number of sockets that can be revoked, or of subjects if there
+// are more.
 func (g *Guard) Members() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -10,7 +21,7 @@ func (g *Guard) Members() int {
 			n++
 		}
 	}
-	return n
+	return max(n, len(g.subjects))
 }
 
 // Remembered is the number of revocations that take memory.

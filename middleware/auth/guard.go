@@ -169,7 +169,7 @@ var errTwoGuards = fmt.Errorf("%w: a socket cannot pass two guards", ErrUnavaila
 // admit finds out who a client is that wants to connect.
 func (g *Guard) admit(ctx context.Context, s *core.Socket) (*member, error) {
 	before, recovered := memberKey.Get(s)
-	if recovered && (before.guard != g || before.socket == s) {
+	if recovered && before.socket == s {
 		return nil, errTwoGuards
 	}
 	id, err := g.identify(ctx, s)

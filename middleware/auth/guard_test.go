@@ -254,6 +254,28 @@ func TestNoVerify(t *testing.T) {
 	})
 }
 
+// A guard that has come later does not renew what another one has let in.
+func TestRenewByAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := upshifttest.NewServer(t, core.Options{})
+		strict, lax := new(book), new(book)
+		first, err := auth.New(srv, auth.Options{Verify: strict.verify})
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := auth.New(srv, auth.Options{Verify: lax.verify, Name: "lax", RenewEvent: "auth:renew"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv.Of("/").Use(first.Middleware)
+		c := upshifttest.Dial(t, srv, "/", with(strict.issue("ann", 0)))
+		srv.Use(second.Middleware) // runs first
+		if _, reason := reasonOf(t, c.Call(t.Context(), "auth:renew", []any{lax.issue("ann", 0)})); reason != "missing" {
+			t.Errorf("refused for %q", reason)
+		}
+	})
+}
+
 // Two guards on the way of one socket would not know of each other's timers.
 func TestTwoGuards(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

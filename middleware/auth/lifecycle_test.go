@@ -194,6 +194,69 @@ func TestRenewTooLate(t *testing.T) {
 	})
 }
 
+// Nor does a renewal count that OnRenew has let through when the old token, or
+// the new one, had ended.
+func TestOnRenewTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		renewed := make(chan struct{}, 1)
+		r := newRig(t, core.Options{}, auth.Options{
+			OnRenew: func(context.Context, *core.Socket, auth.Identity, auth.Identity) error {
+				<-time.After(10 * time.Second)
+				renewed <- struct{}{}
+				return nil
+			},
+		})
+		c := r.dial(t, r.issue("ann", time.Hour))
+		s := r.Of("/").Socket(c.ID())
+		was, _ := auth.From(s)
+		if _, reason := reasonOf(t, c.Call(t.Context(), "auth:renew", []any{r.issue("ann", 5*time.Second)})); reason != "expired" {
+			t.Errorf("refused for %q", reason)
+		}
+		<-renewed
+		<-time.After(time.Until(was.Expires) - time.Second)
+		c.Next()
+		if err := c.Emit(t.Context(), "auth:renew", r.issue("ann", 2*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		r.closed(t, c, "expired", auth.ErrExpired)
+		<-renewed
+		synctest.Wait()
+		if id, _ := auth.From(s); id.Expires != was.Expires {
+			t.Error("renewed after the end")
+		}
+	})
+}
+
+// No timer is left when a client has gone, not even if it has renewed last.
+func TestTimersStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, core.Options{}, auth.Options{})
+		ann, bob := r.dial(t, r.issue("ann", time.Hour)), r.dial(t, r.issue("bob", time.Hour))
+		sockets := []*core.Socket{r.Of("/").Socket(ann.ID()), r.Of("/").Socket(bob.ID())}
+		left := make(chan struct{})
+		token := r.issue("bob", time.Hour)
+		r.on("bob's", func(ctx context.Context) (auth.Identity, error) {
+			<-left
+			return r.verify(ctx, token)
+		})
+		if err := bob.Emit(t.Context(), "auth:renew", "bob's"); err != nil {
+			t.Fatal(err)
+		}
+		ann.Close()
+		r.left(t)
+		synctest.Wait()
+		bob.Close()
+		close(left)
+		r.left(t)
+		synctest.Wait()
+		for _, s := range sockets {
+			if auth.Watched(s) {
+				t.Error("a timer is left")
+			}
+		}
+	})
+}
+
 // Renewals and the end at the same moment: whoever is first has its way, and a
 // client that was told that it is renewed stays.
 func TestRenewRace(t *testing.T) {

@@ -142,22 +142,17 @@ func (m *member) arm() {
 
 // scheduleLocked sets the timer to what happens next.
 func (m *member) scheduleLocked() {
-	switch {
-	case !m.armed || m.gone:
-	case m.identity.Expires.IsZero():
-		if m.timer != nil {
-			m.timer.Stop()
-		}
-	default:
-		next := m.tell
-		if m.told {
-			next = m.identity.Expires
-		}
-		if wait := max(time.Until(next), 0); m.timer == nil {
-			m.timer = time.AfterFunc(wait, m.fire)
-		} else {
-			m.timer.Reset(wait)
-		}
+	if !m.armed || m.gone || m.identity.Expires.IsZero() {
+		return // fire finds nothing to do, if it comes
+	}
+	next := m.tell
+	if m.told {
+		next = m.identity.Expires
+	}
+	if wait := max(time.Until(next), 0); m.timer == nil {
+		m.timer = time.AfterFunc(wait, m.fire)
+	} else {
+		m.timer.Reset(wait)
 	}
 }
 
@@ -171,7 +166,7 @@ type expiring struct {
 // the clock.
 func (m *member) fire() {
 	m.mu.Lock()
-	if m.gone || m.cause != nil || m.identity.Expires.IsZero() {
+	if m.cause != nil || m.identity.Expires.IsZero() {
 		m.mu.Unlock()
 		return
 	}

@@ -66,7 +66,7 @@ func Session(middleware func(next http.Handler) http.Handler) func(ctx context.C
 		if r == nil {
 			return &sessionError{text: answer.text()}
 		}
-		h.Context = context.WithoutCancel(r.Context())
+		h.Context = r.Context()
 		return nil
 	}
 }

@@ -101,6 +101,7 @@ func TestForged(t *testing.T) {
 		"list for claims":           head + ".W10." + signature,
 		"critical extension":        critical(t, claims),
 		"blanks":                    " " + good,
+		"spare bits":                head + "." + body + "." + signature[:len(signature)-1] + string(signature[len(signature)-1]+1),
 	} {
 		if id, err := v.Verify(t.Context(), token); !errors.Is(err, auth.ErrInvalid) {
 			t.Errorf("%s: %+v, %v", name, id, err)
@@ -223,6 +224,18 @@ func TestIdentity(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
+}
+
+// A secret is long enough for one algorithm, and not for another.
+func TestShortSecret(t *testing.T) {
+	short := secret[:32]
+	v := newVerifier(t, jwt.Options{Algorithms: []string{"HS256", "HS512"}, Key: short})
+	if _, err := v.Verify(t.Context(), sign(t, "HS256", "", short, nil)); err != nil {
+		t.Error(err)
+	}
+	if _, err := v.Verify(t.Context(), sign(t, "HS512", "", short, nil)); !errors.Is(err, auth.ErrInvalid) {
+		t.Errorf("error %v", err)
+	}
 }
 
 // Keys by their ids, of which one can be on its way out.

@@ -342,12 +342,34 @@ func TestKeySetAddress(t *testing.T) {
 	defer site.Close()
 	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections() //nolint:forcetypeassert // it is one
 	token := sign(t, "EdDSA", "one", edKey(), nil)
-	for to, want := range map[string]error{
-		"/keys": nil, "http://192.0.2.1/keys": auth.ErrUnavailable, "/round": auth.ErrUnavailable,
+	for to, want := range map[string]string{
+		"/keys": "", "http://192.0.2.1/keys": "not safe", "/round": "too many redirects",
 	} {
 		target = to
 		keys := made(jwt.NewKeySet(site.URL+"/", jwt.KeySetOptions{}))
-		check(t, newVerifier(t, jwt.Options{Algorithms: []string{"EdDSA"}, KeySet: keys}), token, want)
+		_, err := newVerifier(t, jwt.Options{Algorithms: []string{"EdDSA"}, KeySet: keys}).Verify(t.Context(), token)
+		if want == "" && err != nil || want != "" && (!errors.Is(err, auth.ErrUnavailable) || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v, want %q", to, err, want)
+		}
 		keys.Close()
 	}
+}
+
+// What an issuer publishes is read or refused, and gives no key that cannot be
+// used.
+func FuzzKeySet(f *testing.F) {
+	f.Add(set(jwk("rsa", &rsaKey().PublicKey, "use", "sig"), jwk("ec", &p256Key().PublicKey), jwk("ed", edKey().Public()), jwk("oct", secret)))
+	f.Add(`{"keys":[{"kty":"RSA","n":"AQ","e":"_____________w"}]}`)
+	f.Add(`{"keys":[{"kty":"EC","crv":"P-256","x":"AA","y":"AA","x5c":["AA"]}]}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		keys, err := jwt.ParseKeySet([]byte(text))
+		if (err == nil) != (len(keys) > 0) {
+			t.Errorf("%d keys, %v", len(keys), err)
+		}
+		for _, key := range keys {
+			if _, secret := key.Key().([]byte); secret {
+				t.Error("a secret that everybody knows")
+			}
+		}
+	})
 }
