@@ -37,6 +37,13 @@
 //
 // # Cookie sessions
 //
-// Session runs the session middleware of a web site at the handshake. Options
-// .Identify makes an Identity of what it has found.
+// Session runs the session middleware of a web site at the handshake, and
+// Options.Identify makes an Identity of what it has found.
+//
+// # Order
+//
+// A renewal waits for its turn among the events of its socket: behind a handler
+// that takes longer than Options.Lead it comes too late. Middleware that runs
+// before the guard sees renewals as it sees events, and can limit their rate;
+// what runs after it knows who the client is.
 package auth

@@ -230,22 +230,23 @@ func TestOnRenewTooLate(t *testing.T) {
 // No timer is left when a client has gone, not even if it has renewed last.
 func TestTimersStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, core.Options{}, auth.Options{})
+		left := make(chan struct{})
+		r := newRig(t, core.Options{}, auth.Options{
+			OnRenew: func(context.Context, *core.Socket, auth.Identity, auth.Identity) error {
+				<-left
+				return nil
+			},
+		})
 		ann, bob := r.dial(t, r.issue("ann", time.Hour)), r.dial(t, r.issue("bob", time.Hour))
 		sockets := []*core.Socket{r.Of("/").Socket(ann.ID()), r.Of("/").Socket(bob.ID())}
-		left := make(chan struct{})
-		token := r.issue("bob", time.Hour)
-		r.on("bob's", func(ctx context.Context) (auth.Identity, error) {
-			<-left
-			return r.verify(ctx, token)
-		})
-		if err := bob.Emit(t.Context(), "auth:renew", "bob's"); err != nil {
+		if err := bob.Emit(t.Context(), "auth:renew", r.issue("bob", time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		ann.Close()
 		r.left(t)
 		synctest.Wait()
 		bob.Close()
+		synctest.Wait()
 		close(left)
 		r.left(t)
 		synctest.Wait()
