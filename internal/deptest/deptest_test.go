@@ -107,6 +107,16 @@ var rules = []rule{
 	},
 	{pkg: "middleware/accesslog", ours: server, never: heavy, why: oneConcern},
 	{pkg: "middleware/adminui", ours: server, never: heavyBut("golang.org/x/crypto"), why: oneConcern},
+	{
+		pkg: "middleware/auth", ours: server,
+		never: append([]string{"github.com/MicahParks/", "github.com/alexedwards/", "github.com/gorilla/"}, heavy...),
+		why:   "who brings a Verify function of its own, or cookies, pays for no JWT library; session managers are the program's",
+	},
+	{
+		pkg: "middleware/auth/jwt", ours: append([]string{"middleware/auth"}, server...),
+		never: append([]string{"github.com/MicahParks/keyfunc"}, heavyBut("github.com/golang-jwt/")...),
+		why:   "JWT needs its library, and nothing else that is heavy",
+	},
 	{pkg: "middleware/concurrency", ours: server, never: heavyBut("golang.org/x/sync"), why: oneConcern},
 	{pkg: "middleware/dedupe", ours: server, never: heavy, why: oneConcern},
 	{pkg: "middleware/health", ours: server, never: heavy, why: oneConcern},
