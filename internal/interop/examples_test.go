@@ -260,3 +260,35 @@ func TestExampleFrameworks(t *testing.T) {
 		})
 	}
 }
+
+// A page that is logged in stays connected while its tokens are renewed, and no longer
+// than the last of them.
+func TestExampleLogin(t *testing.T) {
+	chromium := need(t, "chromium", "chromium-browser", "google-chrome")
+	address := startExample(t, ".", "login", "-client", bundles(t), "-ttl", "3s")[0]
+	tab := newTab(startBrowser(t, chromium), t)
+	tab.forgive.Store(new("401")) // of the wrong password, which the browser's console mentions
+	tab.run(chromedp.Navigate(address))
+	login := func(password string) {
+		tab.run(
+			chromedp.WaitVisible(chromedp.CSS("#login")),
+			chromedp.SetValue(chromedp.CSS("#name"), "ann"), chromedp.SetValue(chromedp.CSS("#password"), password),
+			chromedp.Click(chromedp.CSS("#enter")),
+		)
+	}
+	login("coffee")
+	tab.shows("state", "wrong name or password")
+	login("tea")
+	tab.shows("state", "connected")
+	tab.run(chromedp.SendKeys(chromedp.CSS("#text"), "hello"), chromedp.Click(chromedp.CSS("#say")))
+	tab.shows("said", "ann: hello")
+	tab.shows("token", "renewed 2 times") // and is there still
+	tab.shows("state", "connected")
+	tab.run(chromedp.Click(chromedp.CSS("#renew")))
+	tab.shows("state", "expired")
+	login("tea")
+	tab.shows("state", "connected")
+	tab.run(chromedp.Click(chromedp.CSS("#renew")))
+	tab.run(chromedp.Click(chromedp.CSS("#leave")))
+	tab.shows("state", "revoked")
+}
