@@ -30,6 +30,7 @@ func record(log *[]string) core.Hooks {
 		RoomJoined:    func(_ *core.Socket, room string) { add("joined %s", room) },
 		RoomLeft:      func(_ *core.Socket, room string) { add("left %s", room) },
 		EventReceived: func(_ *core.Socket, event string, args core.Args) { add("received %s with %d", event, args.Len()) },
+		EventSentTo:   func(to []*core.Socket, event string, _ []any) { add("sending %s to %d", event, len(to)) },
 		EventSent:     func(_ *core.Socket, event string, args []any) { add("sent %s with %v", event, args) },
 		Broadcast: func(_ context.Context, b *core.Broadcasted) {
 			add("broadcast %s to %d in %s: %v", b.Event, b.Recipients, b.Took, b.Err)
@@ -73,8 +74,8 @@ func TestHooks(t *testing.T) {
 		want := []string{
 			"opened on pipe", "connected to / in 1", "joined a", "joined b",
 			"received hello with 1", "joined c", "left c",
-			"sent news with [1]", "broadcast news to 1 in 0s: <nil>",
-			"sent own with [2]", "sent ask with []", "called ask, 1s: <nil>",
+			"sending news to 1", "sent news with [1]", "broadcast news to 1 in 0s: <nil>",
+			"sending own to 1", "sent own with [2]", "sending ask to 1", "sent ask with []", "called ask, 1s: <nil>",
 			"opened on pipe", "refused /none false: : Invalid namespace",
 			"closed: transport close", "disconnected from /: transport close, [a b]",
 		}

@@ -48,7 +48,7 @@ func newSite(o core.Options) (*core.Server, http.Handler, error) {
 	ns := srv.Of("/")
 	core.On(ns, "work", func(ctx context.Context, _ *core.Socket, most int) (string, error) { // milliseconds
 		select {
-		case <-time.After(time.Duration(rand.N(max(1, min(most, 5000)))) * time.Millisecond): //nolint:gosec // nothing is at stake
+		case <-time.After(time.Duration(rand.N(max(1, min(most, 5000)))) * time.Millisecond):
 			return "done", nil
 		case <-ctx.Done():
 			return "", ctx.Err()
