@@ -82,10 +82,6 @@ func (srv *Server) addDynamic(d *Dynamic) *Dynamic {
 	return d
 }
 
-// Pattern is what the family was made with by OfPattern, and empty for one of
-// OfFunc.
-func (d *Dynamic) Pattern() string { return d.pattern }
-
 // Namespaces returns the namespaces of the family that exist now, in no order.
 func (d *Dynamic) Namespaces() []*Namespace {
 	d.server.mu.RLock()

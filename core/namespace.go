@@ -39,13 +39,31 @@ func (n *Namespace) Name() string { return n.name }
 // "/rooms/{room}". It is empty if there is no such part.
 func (n *Namespace) Param(name string) string { return n.params[name] }
 
-// Family is the family that the namespace belongs to, or nil. Names in a family are
-// those that clients ask for.
-func (n *Namespace) Family() *Dynamic { return n.dynamic }
+// OtherLabel is the label of everything whose name clients make up.
+const OtherLabel = "other"
 
-// Handles reports whether there is a handler for the event, that of HandleUnknown not
-// counted. Clients make up names; this tells those that mean something.
-func (n *Namespace) Handles(event string) bool { return n.load().events[event] != nil }
+// Label is a name for logs and metrics that clients cannot make up: the namespace's
+// own, or the pattern of the family that it belongs to, or OtherLabel for one of
+// OfFunc.
+func (n *Namespace) Label() string {
+	switch {
+	case n.dynamic == nil:
+		return n.name
+	case n.dynamic.pattern != "":
+		return n.dynamic.pattern
+	default:
+		return OtherLabel
+	}
+}
+
+// EventLabel is the same for an event: its name if there is a handler for it, that of
+// HandleUnknown not counted, and otherwise OtherLabel.
+func (n *Namespace) EventLabel(event string) string {
+	if n.load().events[event] == nil {
+		return OtherLabel
+	}
+	return event
+}
 
 // Len is the number of connected sockets.
 func (n *Namespace) Len() int { return n.rooms.len() }

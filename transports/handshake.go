@@ -3,6 +3,8 @@ package transports
 import (
 	"context"
 	"iter"
+	"net"
+	"net/netip"
 	"net/textproto"
 	"strings"
 	"time"
@@ -30,6 +32,28 @@ type Handshake struct {
 	// to the contexts of the session's sockets. Only its values count. nil is
 	// none.
 	Context context.Context //nolint:containedctx // it is passed on, not used
+}
+
+// PeerAddress is whom a limit for each address counts a client for: the address of
+// the TCP peer, without the port, and of an IPv6 address the network of 64 bits, since
+// who has one has all of its addresses. It is empty if there is none. Behind a proxy it
+// is the proxy's.
+func (h *Handshake) PeerAddress() string {
+	host, _, err := net.SplitHostPort(h.RemoteAddr)
+	if err != nil {
+		host = h.RemoteAddr // middleware that knows the proxy may have put an address there
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return ""
+	}
+	ip = ip.Unmap().WithZone("")
+	if ip.Is4() {
+		return ip.String()
+	}
+	const subscriber = 64
+	network, _ := ip.Prefix(subscriber) // fails only for lengths that no address has
+	return network.String()
 }
 
 // Values is Context without its end, or context.Background if it is nil.

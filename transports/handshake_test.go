@@ -120,3 +120,22 @@ func TestHandshakeOf(t *testing.T) {
 		t.Errorf("got %+v", h)
 	}
 }
+
+func TestPeerAddress(t *testing.T) {
+	for remote, want := range map[string]string{
+		"192.0.2.1:4000":              "192.0.2.1",
+		"192.0.2.1":                   "192.0.2.1",
+		"[2001:db8::1]:4000":          "2001:db8::/64",
+		"[2001:db8:0:1:2::3]:4000":    "2001:db8:0:1::/64",
+		"[fe80::1%eth0]:4000":         "fe80::/64",
+		"[::ffff:192.0.2.1]:4000":     "192.0.2.1",
+		"@":                           "",
+		"":                            "",
+		"203.0.113.7, 192.0.2.1:4000": "",
+	} {
+		h := transports.Handshake{RemoteAddr: remote}
+		if got := h.PeerAddress(); got != want {
+			t.Errorf("%q counts for %q, want %q", remote, got, want)
+		}
+	}
+}

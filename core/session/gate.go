@@ -3,8 +3,6 @@ package session
 import (
 	"errors"
 	"math"
-	"net"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -65,28 +63,8 @@ func (g *gate) address(h *transports.Handshake) string {
 	case g.options.ClientAddress != nil:
 		return g.options.ClientAddress(h)
 	default:
-		return remoteAddress(h.RemoteAddr)
+		return h.PeerAddress()
 	}
-}
-
-// remoteAddress is the address of the TCP peer. Of an IPv6 address it is the
-// network: who has one has all of its addresses.
-func remoteAddress(hostport string) string {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		host = hostport // middleware that knows the proxy may have put an address there
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		return ""
-	}
-	ip = ip.Unmap().WithZone("")
-	if ip.Is4() {
-		return ip.String()
-	}
-	const subscriber = 64
-	network, _ := ip.Prefix(subscriber) // fails only for lengths that no address has
-	return network.String()
 }
 
 // knock takes a handshake's share of the rates. The error says that there is

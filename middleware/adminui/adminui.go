@@ -144,7 +144,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.Sessions = new(MemorySessions)
 	}
 	if o.ClientAddress == nil {
-		o.ClientAddress = peerAddress
+		o.ClientAddress = (*core.Handshake).PeerAddress
 	}
 	if o.Redact == nil {
 		o.Redact = []string{"authorization", "proxy-authorization", "cookie", "token", "access_token"}

@@ -204,7 +204,7 @@ func TestEvents(t *testing.T) {
 		}
 
 		c := upshifttest.Dial(t, srv, "/chat", upshifttest.Options{Auth: map[string]string{"token": "private"}, Handshake: transports.Handshake{
-			Header: transports.NewHeader("User-Agent", "test", "Cookie", "a=private", "authorization", "private", "Accept", "a", "Accept", "b", "Origin", "https://x"),
+			Header: transports.NewHeader("User-Agent", "test", "Cookie", "a=private", "authorization", "private", "Accept", "a", "Accept", "b", "Origin", "https://x", "Host", "x"),
 			Query:  "EIO=4&token=private&room=7", Path: "/socket.io/", RemoteAddr: "10.1.2.3:4567", Secure: true, Time: time.UnixMilli(1_700_000_000_123).UTC(),
 		}})
 		id := c.ID()
@@ -219,7 +219,7 @@ func TestEvents(t *testing.T) {
 			"id": id, "transport": "pipe", "nsp": "/chat", "data": map[string]any{}, "rooms": []any{id},
 			"handshake": map[string]any{
 				"address": "10.1.2.3",
-				"headers": map[string]any{"user-agent": "test", "cookie": "[redacted]", "authorization": "[redacted]", "accept": "a, b", "origin": "https://x"},
+				"headers": map[string]any{"user-agent": "test", "cookie": "[redacted]", "authorization": "[redacted]", "accept": "a, b", "origin": "https://x", "host": "x"},
 				"query":   map[string]any{"EIO": "4", "token": "[redacted]", "room": "7"},
 				"issued":  float64(1_700_000_000_123), "secure": true, "xdomain": true,
 				"time": "Tue Nov 14 2023 22:13:20 GMT+0000 (UTC)",

@@ -2,11 +2,8 @@ package adminui
 
 import (
 	"net"
-	"net/netip"
 	"sync"
 	"time"
-
-	"github.com/upshift-go/upshift/core"
 )
 
 // maxAddresses is how many addresses a throttle knows. Who makes it forget one
@@ -92,22 +89,6 @@ func (t *throttle) makeRoom(now time.Time) {
 		}
 		delete(t.buckets, address)
 	}
-}
-
-// peerAddress is the address of the TCP peer, or its network with IPv6: who has
-// one has all of its addresses.
-func peerAddress(h *core.Handshake) string {
-	ip, err := netip.ParseAddr(hostOf(h.RemoteAddr))
-	if err != nil {
-		return ""
-	}
-	ip = ip.Unmap().WithZone("")
-	if ip.Is4() {
-		return ip.String()
-	}
-	const subscriber = 64
-	network, _ := ip.Prefix(subscriber) // fails only for lengths that no address has
-	return network.String()
 }
 
 // hostOf is an address without its port.

@@ -121,17 +121,17 @@ func (m *meter) hooks() core.Hooks {
 			v.requestsRefused.WithLabelValues(strconv.Itoa(int(e.Code)), e.Context).Inc()
 		},
 		Connected: func(s *core.Socket) {
-			v.connects.WithLabelValues(namespaceLabel(s.Namespace()), "ok").Inc()
+			v.connects.WithLabelValues(s.Namespace().Label(), "ok").Inc()
 		},
 		ConnectRefused: func(_ *core.Session, _ string, s *core.Socket, err error) {
-			name := other
+			name := core.OtherLabel
 			if s != nil && s.Namespace() != nil {
-				name = namespaceLabel(s.Namespace())
+				name = s.Namespace().Label()
 			}
 			v.connects.WithLabelValues(name, outcome(err)).Inc()
 		},
 		Disconnected: func(s *core.Socket, cause *core.CloseError) {
-			v.disconnects.WithLabelValues(namespaceLabel(s.Namespace()), string(cause.Reason)).Inc()
+			v.disconnects.WithLabelValues(s.Namespace().Label(), string(cause.Reason)).Inc()
 		},
 		EventSentTo: func(sockets []*core.Socket, event string, _ []any) {
 			if len(sockets) > 0 {
@@ -139,7 +139,7 @@ func (m *meter) hooks() core.Hooks {
 			}
 		},
 		Broadcast: func(_ context.Context, b *core.Broadcasted) {
-			v.recipients.WithLabelValues(namespaceLabel(b.Namespace)).Observe(float64(b.Recipients))
+			v.recipients.WithLabelValues(b.Namespace.Label()).Observe(float64(b.Recipients))
 		},
 		Called: func(s *core.Socket, event string, took time.Duration, err error) {
 			m.called(s.Namespace(), event, outcome(err), took)

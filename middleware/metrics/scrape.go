@@ -70,8 +70,8 @@ func (s *scrape) Collect(to chan<- prometheus.Metric) {
 	}
 	sockets, rooms := make(map[string]int), make(map[string]int)
 	for _, n := range s.server.Namespaces() {
-		sockets[namespaceLabel(n)] += n.Len()
-		rooms[namespaceLabel(n)] += len(n.Rooms())
+		sockets[n.Label()] += n.Len()
+		rooms[n.Label()] += len(n.Rooms())
 	}
 	for name, n := range sockets {
 		gauge(s.sockets, float64(n), name)

@@ -11,9 +11,6 @@ import (
 	"github.com/upshift-go/upshift/core"
 )
 
-// other stands for every name that has no series of its own.
-const other = "other"
-
 // vectors are the metrics that count as things happen.
 type vectors struct {
 	sessionsClosed  *prometheus.CounterVec
@@ -86,26 +83,9 @@ type series struct {
 	sent                 prometheus.Counter
 }
 
-// namespaceLabel is the name of a namespace, or what the program has called the
-// family it belongs to: its name is one that clients make up then.
-func namespaceLabel(n *core.Namespace) string {
-	f := n.Family()
-	switch {
-	case f == nil:
-		return n.Name()
-	case f.Pattern() != "":
-		return f.Pattern()
-	default:
-		return other
-	}
-}
-
 // received returns the series of an event that a client has sent.
 func (m *meter) received(n *core.Namespace, event string) *series {
-	if !n.Handles(event) {
-		event = other
-	}
-	return m.of(n, event)
+	return m.of(n, n.EventLabel(event))
 }
 
 // sent returns the counter of an event that the program sends.
@@ -123,7 +103,7 @@ func (m *meter) called(n *core.Namespace, event, outcome string, took time.Durat
 // of returns the series of a pair. Reading takes no lock: the map is replaced when a
 // pair comes that is new, which ends soon.
 func (m *meter) of(n *core.Namespace, event string) *series {
-	p := pair{namespaceLabel(n), event}
+	p := pair{n.Label(), event}
 	if s := (*m.known.Load())[p]; s != nil {
 		return s
 	}
@@ -131,7 +111,7 @@ func (m *meter) of(n *core.Namespace, event string) *series {
 	defer m.mu.Unlock()
 	known := *m.known.Load()
 	if len(known) >= m.options.MaxSeries {
-		p = pair{other, other}
+		p = pair{core.OtherLabel, core.OtherLabel}
 	}
 	if s := known[p]; s != nil {
 		return s

@@ -14,8 +14,6 @@ import (
 	"github.com/upshift-go/upshift/core"
 )
 
-const other = "other"
-
 // New returns the middleware. It costs a few allocations for each request: use it
 // while there is something to find out.
 func New() core.Middleware {
@@ -29,17 +27,9 @@ func New() core.Middleware {
 
 func labels(r *core.Request) pprof.LabelSet {
 	n := r.Socket.Namespace()
-	namespace, event := n.Name(), r.Event
-	if f := n.Family(); f != nil {
-		if namespace = f.Pattern(); namespace == "" {
-			namespace = other
-		}
+	event := "connect"
+	if !r.Connect() {
+		event = n.EventLabel(r.Event)
 	}
-	switch {
-	case r.Connect():
-		event = "connect"
-	case !n.Handles(event):
-		event = other
-	}
-	return pprof.Labels("namespace", namespace, "event", event)
+	return pprof.Labels("namespace", n.Label(), "event", event)
 }

@@ -38,20 +38,6 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-func TestAddress(t *testing.T) {
-	for remote, want := range map[string]string{
-		"192.0.2.1:4000":           "192.0.2.1",
-		"[2001:db8::1]:4000":       "2001:db8::",
-		"[2001:db8:0:1:2::3]:4000": "2001:db8:0:1::",
-		"[::ffff:192.0.2.1]:4000":  "::ffff:192.0.2.1",
-		"@":                        "@",
-	} {
-		if got := addressOf(remote); got != want {
-			t.Errorf("%s counts for %q, want %q", remote, got, want)
-		}
-	}
-}
-
 // What passes costs no allocation.
 func BenchmarkPass(b *testing.B) {
 	buckets := newBuckets(1000)

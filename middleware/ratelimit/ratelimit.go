@@ -19,7 +19,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -130,21 +129,9 @@ func New(o Options) core.Middleware {
 	}
 }
 
-// Address is a Key: the address of the client's TCP peer, and of an IPv6 address the
-// network of 64 bits. Behind a proxy that is the proxy: write a Key that reads what
-// the proxy says then.
-func Address(r *core.Request) string { return addressOf(r.Socket.Handshake().RemoteAddr) }
-
-func addressOf(remote string) string {
-	host, _, err := net.SplitHostPort(remote)
-	if err != nil {
-		return remote
-	}
-	if ip := net.ParseIP(host); ip != nil && ip.To4() == nil {
-		return ip.Mask(net.CIDRMask(64, 128)).String()
-	}
-	return host
-}
+// Address is a Key: Handshake.PeerAddress. Behind a proxy that is the proxy's: write a
+// Key that reads what the proxy says then.
+func Address(r *core.Request) string { return r.Socket.Handshake().PeerAddress() }
 
 // SocketEvent is a Key: the socket and the name of the event.
 func SocketEvent(r *core.Request) string { return r.Socket.ID() + r.Event }

@@ -46,10 +46,7 @@ type Options struct {
 	Skip func(namespace, event string) bool
 }
 
-const (
-	scope = "github.com/upshift-go/upshift/middleware/tracing"
-	other = "other"
-)
+const scope = "github.com/upshift-go/upshift/middleware/tracing"
 
 type tracer struct {
 	Options
@@ -113,7 +110,7 @@ func (t *tracer) connect(ctx context.Context, r *core.Request, next core.Handler
 	if r.Socket.Auth(&auth) == nil {
 		ctx = t.Propagator.Extract(ctx, texts(auth))
 	}
-	namespace := namespaceName(r.Socket.Namespace())
+	namespace := r.Socket.Namespace().Label()
 	ctx, span := t.Start(ctx, "connect "+namespace, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
 		attribute.String("messaging.system", "socketio"),
 		attribute.String("messaging.destination.name", namespace),
@@ -128,10 +125,8 @@ func (t *tracer) connect(ctx context.Context, r *core.Request, next core.Handler
 }
 
 func (t *tracer) event(ctx context.Context, r *core.Request, next core.Handler) error {
-	namespace, event := namespaceName(r.Socket.Namespace()), r.Event
-	if !r.Socket.Namespace().Handles(event) {
-		event = other
-	}
+	n := r.Socket.Namespace()
+	namespace, event := n.Label(), n.EventLabel(r.Event)
 	if t.Skip != nil && t.Skip(namespace, event) {
 		return next(ctx, r)
 	}
@@ -163,7 +158,7 @@ func (t *tracer) event(ctx context.Context, r *core.Request, next core.Handler) 
 
 // broadcast makes the span of a broadcast when it is over.
 func (t *tracer) broadcast(ctx context.Context, b *core.Broadcasted) {
-	namespace := namespaceName(b.Namespace)
+	namespace := b.Namespace.Label()
 	if t.Skip != nil && t.Skip(namespace, b.Event) {
 		return
 	}
@@ -192,17 +187,4 @@ func end(span trace.Span, err error) {
 	span.SetAttributes(attribute.String("error.type", core.CodeInternal))
 	span.RecordError(err)
 	span.SetStatus(codes.Error, err.Error())
-}
-
-// namespaceName is the name that the program has given.
-func namespaceName(n *core.Namespace) string {
-	f := n.Family()
-	switch {
-	case f == nil:
-		return n.Name()
-	case f.Pattern() != "":
-		return f.Pattern()
-	default:
-		return other
-	}
 }
