@@ -26,7 +26,9 @@ func start(t *testing.T, test func(t *testing.T, srv *core.Server)) {
 }
 
 func enter(t *testing.T, srv *core.Server, name string) *upshifttest.Client {
-	return upshifttest.Dial(t, srv, "/", upshifttest.Options{Auth: map[string]string{"name": name}})
+	c := upshifttest.Dial(t, srv, "/", upshifttest.Options{Auth: map[string]string{"name": name}})
+	synctest.Wait() // everybody has been told
+	return c
 }
 
 // sees takes the next event of c, which lists these people.

@@ -55,6 +55,7 @@ func TestCutConnections(t *testing.T) {
 					r = next
 				}
 			}
+			synctest.Wait() // what has arrived is handled
 			client.Reconnect()
 			if r = ask(); r.Offset != before+cut.gain {
 				t.Errorf("cut after %d messages, %d bytes are there, want %d", cut.after, r.Offset, before+cut.gain)
