@@ -14,8 +14,11 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/upshift-go/upshift/core"
+	"github.com/upshift-go/upshift/transports"
+	"github.com/upshift-go/upshift/transports/ws"
 )
 
 func TestMaxRooms(t *testing.T) {
@@ -265,7 +268,12 @@ func TestNonReadersCostTheirBudget(t *testing.T) {
 	)
 	for name, policy := range map[string]core.Overflow{"refuse": core.Refuse, "drop oldest": core.DropOldest} {
 		t.Run(name, func(t *testing.T) {
-			srv, err := core.New(core.Options{MaxOutboxBytes: budget})
+			srv, err := core.New(core.Options{
+				MaxOutboxBytes: budget,
+				// However slow the machine is, they are not given up for lost.
+				PingTimeout: time.Hour,
+				Transports:  []transports.Transport{ws.New(ws.Options{WriteTimeout: time.Hour})},
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
