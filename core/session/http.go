@@ -30,11 +30,12 @@ func (m *Manager) Serve(ex transports.Exchange) {
 		m.reject(ex, &RequestError{Code: CodeUnknownTransport, Transport: query.Get("transport")})
 		return
 	}
-	if !validOrigin(ex.Header("Origin")) {
+	origin := ex.Header("Origin")
+	if !validOrigin(origin) {
 		m.reject(ex, &RequestError{Code: CodeBadRequest, Context: "INVALID_ORIGIN", Transport: t.Name()})
 		return
 	}
-	if !m.mayConnect(askerOf(ex)) {
+	if origin != "" && !m.mayConnect(askerOf(ex, origin)) {
 		m.counters.originRefused.Add(1)
 		m.reject(ex, &RequestError{
 			Code: CodeForbidden, Context: "ORIGIN_REFUSED", Transport: t.Name(), Method: ex.Method(), Err: ErrOrigin,
@@ -48,9 +49,9 @@ func (m *Manager) Serve(ex transports.Exchange) {
 	m.serveHandshake(ex, t)
 }
 
-func askerOf(ex transports.Exchange) asker {
+func askerOf(ex transports.Exchange, origin string) asker {
 	return asker{
-		origin: ex.Header("Origin"), host: ex.Header("Host"), fetchSite: ex.Header("Sec-Fetch-Site"), secure: ex.Secure(),
+		origin: origin, host: ex.Header("Host"), fetchSite: ex.Header("Sec-Fetch-Site"), secure: ex.Secure(),
 	}
 }
 
