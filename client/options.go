@@ -116,8 +116,9 @@ type SocketOptions struct {
 }
 
 // Reconnection says whether and when a lost connection is opened again. The
-// delay before attempt n, counted from zero, is Delay * 2^n, more or less by a
-// random part of up to Jitter of it, and at most MaxDelay.
+// delay before attempt n, counted from zero, is Delay * 2^n, at most MaxDelay,
+// more or less by a random part of up to Jitter of it; what would be beyond
+// MaxDelay is as far below it.
 type Reconnection struct {
 	// Disabled: a lost connection stays lost.
 	Disabled bool

@@ -87,6 +87,12 @@ var rules = []rule{
 		why:   "a test of a program needs what the program needs, and a network in memory",
 	},
 	{
+		pkg:   "client",
+		ours:  []string{"codec", "event", "transports", "transports/polling", "transports/ws"},
+		never: append(heavy, "github.com/valyala/fasthttp"),
+		why:   "a program that talks to a server links none: what both ends need is shared below",
+	},
+	{
 		pkg: "internal/exchange", ours: []string{"transports"}, never: heavy,
 		why: "the HTTP front doors serve whoever stands behind the contract",
 	},

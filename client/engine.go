@@ -1,0 +1,451 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/upshift-go/upshift/codec"
+	"github.com/upshift-go/upshift/transports"
+)
+
+// An engine is one Engine.IO session, from the client's end: a connection that
+// may move from polling to WebSocket, and its heartbeat. It does not come back
+// when it is over.
+//
+//	Emit ──► push ──► outbox ──► flush ──► link.conn
+//	link.conn ──► link.Receive ──► decoder ──► owner.received
+type engine struct {
+	owner  *Manager
+	ctx    context.Context //nolint:containedctx // the life of the engine, for its requests
+	cancel context.CancelFunc
+	opened chan struct{} // closed when the server has opened the session
+	over   chan struct{} // closed when the engine is over
+
+	// Fixed before opened is closed.
+	sid        string
+	upgrades   []string
+	patience   time.Duration // the server is heard within
+	maxPayload int64         // of the server; 0 is none
+
+	decoder codec.Decoder // owned by who receives on the current link
+
+	mu          sync.Mutex  // guards what follows; never held while a conn or the owner is called
+	link        *link       // carries packets
+	candidate   *link       // is being probed
+	probing     *time.Timer // runs out when that takes too long; nil before the first candidate
+	pausing     bool        // the candidate has been found good: nothing is sent until it is the link
+	sending     bool        // somebody is in flush
+	outbox      []transports.Packet
+	outboxBytes int
+	silence     *time.Timer // runs out when the server is not heard
+	deadline    time.Time   // when it should have, on the wall clock
+	leaving     bool        // close when the outbox is empty; nothing more is taken
+	cause       *CloseError // set when the engine is over
+}
+
+// A link is one transport's connection of an engine, which receives through
+// it.
+type link struct {
+	engine *engine
+	name   string
+	conn   transports.Conn
+	pause  func(done func()) // polling only
+	resume func()
+
+	ready bool // conn takes a batch; guarded by engine.mu
+}
+
+var _ transports.Sink = (*link)(nil)
+
+// packetOverhead is what a packet that waits counts for besides its data.
+const packetOverhead = 64
+
+func newEngine(m *Manager) *engine {
+	e := &engine{
+		owner:   m,
+		opened:  make(chan struct{}),
+		over:    make(chan struct{}),
+		decoder: m.options.Codec.NewDecoder(),
+	}
+	e.ctx, e.cancel = context.WithCancel(context.WithoutCancel(m.ctx))
+	return e
+}
+
+// open opens the session on a transport. It returns when the server has opened
+// it; until then ctx bounds it.
+func (e *engine) open(ctx context.Context, name string) error {
+	stop := context.AfterFunc(ctx, func() {
+		e.end(&CloseError{Reason: TransportError, Err: context.Cause(ctx)})
+	})
+	if err := e.dial(ctx, name, ""); err != nil {
+		e.end(&CloseError{Reason: TransportError, Err: err})
+	}
+	select {
+	case <-e.opened:
+	case <-e.over:
+	}
+	if !stop() {
+		<-e.over // it is being ended
+	}
+	if e.isOver() {
+		return behind(e.cause)
+	}
+	return nil
+}
+
+// behind is what a failed attempt is reported as.
+func behind(cause *CloseError) error {
+	if cause.Err != nil {
+		return cause.Err
+	}
+	return cause
+}
+
+func (e *engine) isOver() bool {
+	select {
+	case <-e.over:
+		return true
+	default:
+		return false
+	}
+}
+
+// attach makes a new conn the link, or the candidate if there is a link. It is
+// called before anything is read from it.
+func (e *engine) attach(l *link) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.cause != nil || e.leaving:
+		return errOver
+	case e.link == nil:
+		e.link = l
+	default:
+		e.candidate = l
+		e.probing = time.AfterFunc(e.owner.options.Timeout, func() { e.probeFailed(l, context.DeadlineExceeded) })
+	}
+	return nil
+}
+
+var errOver = errors.New("client: connection is over")
+
+// Receive implements transports.Sink.
+func (l *link) Receive(p transports.Packet) error {
+	e := l.engine
+	e.mu.Lock()
+	current, candidate, over := e.link == l, e.candidate == l, e.cause != nil
+	e.mu.Unlock()
+	switch {
+	case over:
+		return errOver
+	case candidate:
+		return e.probed(l, p)
+	case !current:
+		return errOver
+	}
+	switch p.Type {
+	case transports.Open:
+		return e.handshake(p.Data)
+	case transports.Ping:
+		e.heard()
+		e.pushControl(transports.Packet{Type: transports.Pong})
+	case transports.Message:
+		return e.message(p)
+	case transports.Close:
+		e.end(&CloseError{Reason: TransportClose})
+	case transports.Pong, transports.Upgrade, transports.Noop:
+	}
+	return nil
+}
+
+// Ready implements transports.Sink.
+func (l *link) Ready() {
+	e := l.engine
+	e.mu.Lock()
+	first := !l.ready
+	l.ready = true
+	probing := e.candidate == l
+	e.mu.Unlock()
+	if probing && first {
+		e.probe(l)
+		return
+	}
+	e.flush()
+}
+
+// Closed implements transports.Sink.
+func (l *link) Closed(cause error) {
+	e := l.engine
+	e.mu.Lock()
+	current, candidate := e.link == l, e.candidate == l
+	e.mu.Unlock()
+	switch {
+	case candidate:
+		e.probeFailed(l, cause)
+	case current:
+		closed := *transports.AsCloseError(cause)
+		if closed.Reason == ParseError {
+			// What is no packet of this layer counts as a failure of the
+			// transport, as with the official client.
+			closed.Reason = TransportError
+		}
+		e.end(&closed)
+	}
+}
+
+// handshake takes the first packet of a session.
+func (e *engine) handshake(data []byte) error {
+	select {
+	case <-e.opened:
+		return nil // a second one changes nothing
+	default:
+	}
+	var open struct {
+		SID          string   `json:"sid"`
+		Upgrades     []string `json:"upgrades"`
+		PingInterval int64    `json:"pingInterval"`
+		PingTimeout  int64    `json:"pingTimeout"`
+		MaxPayload   int64    `json:"maxPayload"`
+	}
+	err := json.Unmarshal(data, &open)
+	if err == nil && (open.SID == "" || open.PingInterval <= 0 || open.PingTimeout <= 0) {
+		err = errors.New("incomplete")
+	}
+	if err != nil {
+		e.end(&CloseError{Reason: TransportError, Err: fmt.Errorf("%w: handshake: %w", transports.ErrMalformed, err)})
+		return errOver
+	}
+	const longest = int64(24 * time.Hour / time.Millisecond) // also keeps the sum from overflowing
+	e.sid, e.upgrades, e.maxPayload = open.SID, open.Upgrades, max(open.MaxPayload, 0)
+	e.patience = time.Duration(min(open.PingInterval, longest)+min(open.PingTimeout, longest)) * time.Millisecond
+	e.mu.Lock()
+	if e.cause == nil {
+		e.deadline = wall().Add(e.patience)
+		e.silence = time.AfterFunc(e.patience, e.silent)
+	}
+	e.mu.Unlock()
+	close(e.opened)
+	return nil
+}
+
+// wall is the time on the wall clock, which goes on while a machine sleeps.
+func wall() time.Time { return time.Now().Round(0) }
+
+// heard restarts the time within which the server has to be heard again.
+func (e *engine) heard() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.cause == nil && e.silence != nil {
+		e.deadline = wall().Add(e.patience)
+		e.silence.Reset(e.patience)
+	}
+}
+
+func (e *engine) silent() { e.end(&CloseError{Reason: PingTimeout}) }
+
+// stale reports whether the server should have been heard by now, which is
+// only true when the timers of this process have stood still. It ends the
+// engine then.
+func (e *engine) stale() bool {
+	e.mu.Lock()
+	stale := e.cause == nil && wall().After(e.deadline)
+	e.mu.Unlock()
+	if stale {
+		e.owner.spawn(e.silent) // the caller may hold locks of the owner
+	}
+	return stale
+}
+
+// message passes on a message of the server. It blocks while its socket takes
+// nothing.
+func (e *engine) message(p transports.Packet) error {
+	r, ok, err := e.decoder.Decode(codec.Frame{Binary: p.Binary, Data: p.Data})
+	if err != nil {
+		e.end(&CloseError{Reason: ParseError, Err: err})
+		return errOver
+	}
+	if ok {
+		e.owner.received(e, &r)
+	}
+	return nil
+}
+
+// push queues the packets of one message, with nothing in between. It is
+// followed by flush. limit bounds the outbox.
+func (e *engine) push(packets []transports.Packet, limit int) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.cause != nil || e.leaving {
+		return errOver
+	}
+	size := 0
+	for i := range packets {
+		if e.maxPayload > 0 && e.wireSize(&packets[i]) > e.maxPayload {
+			return ErrTooLarge
+		}
+		size += packetOverhead + len(packets[i].Data)
+	}
+	if e.outboxBytes+size > limit {
+		return ErrBufferFull
+	}
+	e.outbox = append(e.outbox, packets...)
+	e.outboxBytes += size
+	return nil
+}
+
+// wireSize is what a packet counts for against the server's maxPayload.
+func (e *engine) wireSize(p *transports.Packet) int64 {
+	n := int64(len(p.Data))
+	if p.Binary && e.link.name == Polling {
+		n = (n + 2) / 3 * 4
+	}
+	return n + 1
+}
+
+// pushControl queues and sends a packet of this layer.
+func (e *engine) pushControl(p transports.Packet) {
+	e.mu.Lock()
+	if e.cause == nil && !e.leaving {
+		e.outbox = append(e.outbox, p)
+		e.outboxBytes += packetOverhead
+	}
+	e.mu.Unlock()
+	e.flush()
+}
+
+// writable reports whether what is pushed now leaves at once.
+func (e *engine) writable() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.cause == nil && !e.leaving && !e.pausing && !e.sending &&
+		len(e.outbox) == 0 && e.link != nil && e.link.ready
+}
+
+// flush hands over what is in the outbox, unless somebody else does it, and
+// does what had to wait for that.
+func (e *engine) flush() {
+	e.mu.Lock()
+	if e.sending {
+		e.mu.Unlock()
+		return // who is sending goes on
+	}
+	e.sending = true
+	for e.cause == nil && !e.pausing && len(e.outbox) > 0 && e.link.ready {
+		l, batch := e.link, e.takeLocked()
+		l.ready = false
+		e.mu.Unlock()
+		ready, err := l.conn.Send(batch)
+		e.mu.Lock()
+		if err != nil {
+			e.sending = false
+			e.mu.Unlock()
+			l.Closed(err)
+			return
+		}
+		if ready {
+			l.ready = true
+			if e.outbox == nil {
+				clear(batch)
+				e.outbox = batch[:0]
+			}
+		}
+	}
+	e.sending = false
+	pause := e.pausing && e.candidate != nil && e.cause == nil
+	l, candidate := e.link, e.candidate
+	left := e.cause == nil && e.leaving && len(e.outbox) == 0 && l.ready
+	e.mu.Unlock()
+	switch {
+	case pause:
+		l.pause(func() { e.commit(candidate) })
+	case left:
+		e.end(&CloseError{Reason: ForcedClose})
+	}
+}
+
+// takeLocked takes the next batch out of the outbox. A request must not be
+// larger than the server takes; a single packet that is has been refused
+// before.
+func (e *engine) takeLocked() []transports.Packet {
+	n := len(e.outbox)
+	if e.link.name == Polling && e.maxPayload > 0 {
+		size := int64(0)
+		n = 0
+		for i := range e.outbox {
+			size += e.wireSize(&e.outbox[i]) + 1
+			if i > 0 && size > e.maxPayload {
+				break
+			}
+			n++
+		}
+	}
+	batch := e.outbox[:n:n]
+	if n == len(e.outbox) {
+		e.outbox, e.outboxBytes = nil, 0
+		return batch
+	}
+	for i := range batch {
+		e.outboxBytes -= packetOverhead + len(batch[i].Data)
+	}
+	e.outbox = slices.Clone(e.outbox[n:])
+	return batch
+}
+
+// leave ends the engine after what was pushed has been sent. It does not wait;
+// over is closed when that is done.
+func (e *engine) leave() {
+	e.mu.Lock()
+	candidate := e.candidate
+	if e.cause == nil && !e.leaving {
+		// Polling has a packet to say so, the others skip it.
+		e.outbox = append(e.outbox, transports.Packet{Type: transports.Close})
+		e.leaving = true
+	}
+	e.mu.Unlock()
+	unopened := true
+	select {
+	case <-e.opened:
+		unopened = false
+	default:
+	}
+	if candidate != nil {
+		e.probeFailed(candidate, errOver)
+	}
+	if unopened {
+		e.end(&CloseError{Reason: ForcedClose})
+		return
+	}
+	e.flush()
+}
+
+// end ends the engine, once. It may be called from anywhere, with no lock held.
+func (e *engine) end(cause *CloseError) {
+	e.mu.Lock()
+	if e.cause != nil {
+		e.mu.Unlock()
+		return
+	}
+	e.cause = cause
+	e.outbox, e.outboxBytes = nil, 0
+	l, candidate := e.link, e.candidate
+	e.candidate = nil
+	for _, t := range []*time.Timer{e.silence, e.probing} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+	e.mu.Unlock()
+	close(e.over)
+	for _, l := range []*link{l, candidate} {
+		if l != nil && l.conn != nil {
+			l.conn.Close(cause)
+		}
+	}
+	e.cancel()
+	e.owner.lost(e, cause)
+}
