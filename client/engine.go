@@ -44,7 +44,8 @@ type engine struct {
 	outboxBytes int
 	silence     *time.Timer // runs out when the server is not heard
 	deadline    time.Time   // when it should have, on the wall clock
-	leaving     bool        // close when the outbox is empty; nothing more is taken
+	leaving     bool        // end when the outbox is empty; nothing more is taken
+	saidGoodbye bool        // the last packet has been taken from the outbox
 	cause       *CloseError // set when the engine is over
 }
 
@@ -335,7 +336,7 @@ func (e *engine) flush() {
 		return // who is sending goes on
 	}
 	e.sending = true
-	for e.cause == nil && !e.pausing && len(e.outbox) > 0 && e.link.ready {
+	for e.sendableLocked() {
 		l, batch := e.link, e.takeLocked()
 		l.ready = false
 		e.mu.Unlock()
@@ -358,7 +359,7 @@ func (e *engine) flush() {
 	e.sending = false
 	pause := e.pausing && e.candidate != nil && e.cause == nil
 	l, candidate := e.link, e.candidate
-	left := e.cause == nil && e.leaving && len(e.outbox) == 0 && l.ready
+	left := e.cause == nil && e.saidGoodbye && l.ready
 	e.mu.Unlock()
 	switch {
 	case pause:
@@ -366,6 +367,22 @@ func (e *engine) flush() {
 	case left:
 		e.end(&CloseError{Reason: ForcedClose})
 	}
+}
+
+// sendableLocked reports whether there is a batch to send, and the link can take
+// it.
+func (e *engine) sendableLocked() bool {
+	if e.cause != nil || e.pausing || !e.link.ready {
+		return false
+	}
+	if len(e.outbox) == 0 && e.leaving && !e.saidGoodbye {
+		// In a request of its own: the reference server handles what comes
+		// with it only after the end. Polling has a packet to say it, others
+		// skip it.
+		e.outbox = append(e.outbox, transports.Packet{Type: transports.Close})
+		e.saidGoodbye = true
+	}
+	return len(e.outbox) > 0
 }
 
 // takeLocked takes the next batch out of the outbox. A request must not be
@@ -401,11 +418,7 @@ func (e *engine) takeLocked() []transports.Packet {
 func (e *engine) leave() {
 	e.mu.Lock()
 	candidate := e.candidate
-	if e.cause == nil && !e.leaving {
-		// Polling has a packet to say so, the others skip it.
-		e.outbox = append(e.outbox, transports.Packet{Type: transports.Close})
-		e.leaving = true
-	}
+	e.leaving = true
 	e.mu.Unlock()
 	unopened := true
 	select {
