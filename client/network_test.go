@@ -1,0 +1,192 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/upshift-go/upshift/client"
+	"github.com/upshift-go/upshift/core"
+)
+
+// A network is in memory, for tests on virtual time: real HTTP and WebSocket
+// run over it.
+type network struct {
+	conns chan net.Conn // accepted by the server
+	gone  chan struct{} // closed with the listener
+
+	mu     sync.Mutex // guards what follows
+	down   bool       // nothing can be dialed
+	dials  []time.Time
+	live   []*wire
+	closed bool
+}
+
+var errDown = errors.New("network is down")
+
+func newNetwork() *network {
+	return &network{conns: make(chan net.Conn), gone: make(chan struct{})}
+}
+
+// A wire is the client's end of a connection.
+type wire struct {
+	net.Conn
+	deadLock sync.Mutex
+	dead     bool // nothing gets through any more, without a sign
+}
+
+func (w *wire) isDead() bool {
+	w.deadLock.Lock()
+	defer w.deadLock.Unlock()
+	return w.dead
+}
+
+func (w *wire) Read(p []byte) (int, error) {
+	for {
+		n, err := w.Conn.Read(p)
+		if err != nil || !w.isDead() {
+			return n, err
+		}
+	}
+}
+
+func (w *wire) Write(p []byte) (int, error) {
+	if w.isDead() {
+		return len(p), nil
+	}
+	return w.Conn.Write(p)
+}
+
+// dial is a DialContext.
+func (n *network) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	n.mu.Lock()
+	n.dials = append(n.dials, time.Now())
+	down := n.down
+	n.mu.Unlock()
+	if down {
+		return nil, errDown
+	}
+	ours, theirs := net.Pipe()
+	w := &wire{Conn: ours}
+	select {
+	case n.conns <- theirs:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case <-n.gone:
+		return nil, errDown
+	}
+	n.mu.Lock()
+	n.live = append(n.live, w)
+	n.mu.Unlock()
+	return w, nil
+}
+
+// cut ends all connections, and lets none be made until it is mended.
+func (n *network) cut() {
+	n.mu.Lock()
+	n.down = true
+	live := n.live
+	n.live = nil
+	n.mu.Unlock()
+	for _, w := range live {
+		_ = w.Conn.Close()
+	}
+}
+
+func (n *network) mend() {
+	n.mu.Lock()
+	n.down = false
+	n.mu.Unlock()
+}
+
+// vanish lets nothing through on the connections that there are.
+func (n *network) vanish() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, w := range n.live {
+		w.deadLock.Lock()
+		w.dead = true
+		w.deadLock.Unlock()
+	}
+}
+
+// dialed returns when there were attempts to dial, and forgets them.
+func (n *network) dialed() []time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	dials := n.dials
+	n.dials = nil
+	return dials
+}
+
+// Accept implements net.Listener.
+func (n *network) Accept() (net.Conn, error) {
+	select {
+	case conn := <-n.conns:
+		return conn, nil
+	case <-n.gone:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (n *network) Close() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.closed {
+		n.closed = true
+		close(n.gone)
+	}
+	return nil
+}
+
+// Addr implements net.Listener.
+func (n *network) Addr() net.Addr { return &net.TCPAddr{} }
+
+// host serves a handler on the network.
+func (n *network) host(t *testing.T, handler http.Handler) {
+	t.Helper()
+	host := &http.Server{Handler: handler} //nolint:gosec // there is nobody but the test
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = host.Serve(n)
+	}()
+	t.Cleanup(func() {
+		_ = n.Close()
+		_ = host.Close()
+		<-done
+	})
+}
+
+// inMemory starts a server of ours on a network of its own. Clients of the
+// options reach it.
+func inMemory(t *testing.T, o core.Options) (*core.Server, *network, client.Options) {
+	t.Helper()
+	srv, err := core.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := newNetwork()
+	n.host(t, srv)
+	t.Cleanup(func() {
+		n.cut()
+		if err := srv.Shutdown(context.Background()); err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+	})
+	return srv, n, n.options(t)
+}
+
+// options are those of a client on the network.
+func (n *network) options(t *testing.T) client.Options {
+	transport := &http.Transport{DialContext: n.dial}
+	t.Cleanup(transport.CloseIdleConnections)
+	return client.Options{HTTPClient: &http.Client{Transport: transport}}
+}
+
+const memory = "http://server.test"
