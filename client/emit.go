@@ -16,9 +16,8 @@ import (
 type buffered struct {
 	packets []transports.Packet
 	size    int
-	event   string // for OnAnyOutgoing
-	args    []any
-	call    *call // nil if no answer is wanted
+	event   string // for the log
+	call    *call  // nil if no answer is wanted
 }
 
 // buffered is how much may wait in a connection's outbox.
@@ -80,16 +79,17 @@ func (s *Socket) send(name string, args []any, c *call, drop bool) error {
 	s.mu.Lock()
 	e, err := s.pushLocked(packets, drop)
 	if errors.Is(err, errOver) {
-		err = s.keepLocked(&buffered{packets: packets, event: name, args: args, call: c})
+		err = s.keepLocked(&buffered{packets: packets, event: name, call: c})
 	}
-	tell := e != nil && err == nil && len(s.outgoing) > 0
+	var outgoing []*listener[outgoing]
+	if err == nil && (e != nil || !drop) {
+		outgoing = s.outgoing
+	}
 	s.mu.Unlock()
-	if tell {
-		s.tellOutgoing(name, args)
-	}
 	if e != nil {
 		e.flush()
 	}
+	s.tell(outgoing, name, args)
 	return err
 }
 
@@ -163,9 +163,6 @@ func (s *Socket) sendBufferLocked(e *engine) failures {
 			if b.call != nil {
 				b.call.kept = false
 			}
-			if len(s.outgoing) > 0 {
-				s.queueLocked(&task{sent: b})
-			}
 		}
 		s.bufferBytes -= b.size
 	}
@@ -194,12 +191,12 @@ func (s *Socket) givenUp(event string, err error) {
 		slog.String("namespace", s.namespace), slog.String("event", event), slog.Any("error", err))
 }
 
-// tellOutgoing tells the listeners of an event that was sent.
-func (s *Socket) tellOutgoing(event string, args []any) {
-	s.mu.Lock()
-	outgoing := s.outgoing
-	s.mu.Unlock()
-	for _, l := range outgoing {
+// An outgoing function is told of events that are emitted.
+type outgoing = func(ctx context.Context, event string, args []any)
+
+// tell tells the listeners of an event that was emitted.
+func (s *Socket) tell(to []*listener[outgoing], event string, args []any) {
+	for _, l := range to {
 		if !l.stopped.Load() {
 			_ = s.guard(event, func() { l.fn(s.ctx, event, args) })
 		}

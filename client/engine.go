@@ -58,7 +58,9 @@ type link struct {
 	pause  func(done func()) // polling only
 	resume func()
 
-	ready bool // conn takes a batch; guarded by engine.mu
+	// Guarded by engine.mu.
+	ready   bool // conn takes a batch
+	started bool // the first Ready has come
 }
 
 var _ transports.Sink = (*link)(nil)
@@ -168,8 +170,8 @@ func (l *link) Receive(p transports.Packet) error {
 func (l *link) Ready() {
 	e := l.engine
 	e.mu.Lock()
-	first := !l.ready
-	l.ready = true
+	first := !l.started
+	l.ready, l.started = true, true
 	probing := e.candidate == l
 	e.mu.Unlock()
 	if probing && first {

@@ -124,9 +124,10 @@ func (s *Socket) OnAny(fn func(ctx context.Context, event string, args codec.Arg
 	return add(s, &s.all, fn)
 }
 
-// OnAnyOutgoing has fn called with every event that is emitted, when it is
-// passed to the connection, until stop is called. It runs on the goroutine that
-// emits, or among the handlers if the event had to wait for a connection. It
+// OnAnyOutgoing has fn called with every event that is emitted, once it has been
+// sent or kept for a connection, until stop is called. It is not told of
+// volatile events that were dropped, and once of those that are sent again. It
+// runs on the goroutine that emits, so it may be called by several at once, and
 // must not change args.
 func (s *Socket) OnAnyOutgoing(fn func(ctx context.Context, event string, args []any)) (stop func()) {
 	return add(s, &s.outgoing, fn)

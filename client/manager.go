@@ -399,6 +399,9 @@ func (m *Manager) lost(e *engine, cause *CloseError) {
 	if !current {
 		return
 	}
+	// What the connection was lost by may have struck those that are kept for
+	// the next requests too, and they would not tell.
+	m.http.CloseIdleConnections()
 	active := m.active()
 	m.mu.Lock()
 	again := len(active) > 0 && !m.closed && m.engine == nil && m.attempt == nil

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,33 +33,38 @@ func newNetwork() *network {
 	return &network{conns: make(chan net.Conn), gone: make(chan struct{})}
 }
 
-// A wire is the client's end of a connection.
+// A wire is a connection through the network.
 type wire struct {
-	net.Conn
-	deadLock sync.Mutex
-	dead     bool // nothing gets through any more, without a sign
+	client, server net.Conn // the network's ends
+	dead           atomic.Bool
 }
 
-func (w *wire) isDead() bool {
-	w.deadLock.Lock()
-	defer w.deadLock.Unlock()
-	return w.dead
-}
-
-func (w *wire) Read(p []byte) (int, error) {
+// carry passes on what comes, in one direction. On a dead wire nothing arrives,
+// not even the end.
+func (w *wire) carry(dst, src net.Conn) {
+	buffer := make([]byte, 4096)
 	for {
-		n, err := w.Conn.Read(p)
-		if err != nil || !w.isDead() {
-			return n, err
+		n, err := src.Read(buffer)
+		switch {
+		case w.dead.Load() && err != nil:
+			_ = src.Close()
+			return
+		case w.dead.Load():
+			continue
+		case err != nil:
+			w.cut()
+			return
+		}
+		if _, err := dst.Write(buffer[:n]); err != nil && !w.dead.Load() {
+			w.cut()
+			return
 		}
 	}
 }
 
-func (w *wire) Write(p []byte) (int, error) {
-	if w.isDead() {
-		return len(p), nil
-	}
-	return w.Conn.Write(p)
+func (w *wire) cut() {
+	_ = w.client.Close()
+	_ = w.server.Close()
 }
 
 // dial is a DialContext.
@@ -70,8 +76,9 @@ func (n *network) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	if down {
 		return nil, errDown
 	}
-	ours, theirs := net.Pipe()
-	w := &wire{Conn: ours}
+	ours, near := net.Pipe()
+	far, theirs := net.Pipe()
+	w := &wire{client: near, server: far}
 	select {
 	case n.conns <- theirs:
 	case <-ctx.Done():
@@ -79,10 +86,12 @@ func (n *network) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	case <-n.gone:
 		return nil, errDown
 	}
+	go w.carry(near, far)
+	go w.carry(far, near)
 	n.mu.Lock()
 	n.live = append(n.live, w)
 	n.mu.Unlock()
-	return w, nil
+	return ours, nil
 }
 
 // cut ends all connections, and lets none be made until it is mended.
@@ -93,7 +102,7 @@ func (n *network) cut() {
 	n.live = nil
 	n.mu.Unlock()
 	for _, w := range live {
-		_ = w.Conn.Close()
+		w.cut()
 	}
 }
 
@@ -108,9 +117,7 @@ func (n *network) vanish() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for _, w := range n.live {
-		w.deadLock.Lock()
-		w.dead = true
-		w.deadLock.Unlock()
+		w.dead.Store(true)
 	}
 }
 

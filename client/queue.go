@@ -19,14 +19,12 @@ type queue struct {
 	space       chan struct{}
 }
 
-// A task is an event that has arrived, or a change of state, or an event that
-// has left.
+// A task is an event that has arrived, or a change of state.
 type task struct {
 	next   *task
 	event  *codec.Received
 	engine *engine // that the event came over
 	change *StateChange
-	sent   *buffered
 }
 
 // eventOverhead is what a queued event costs besides its payload.
@@ -153,11 +151,18 @@ func (s *Socket) eventLocked(e *engine, r *codec.Received) {
 
 // work does what there is to do and returns when nothing is left.
 func (s *Socket) work() {
+	done := false
+	defer func() {
+		if !done {
+			go s.work() // a handler has ended this goroutine
+		}
+	}()
 	for {
 		s.mu.Lock()
 		t := s.queue.pop()
 		if t == nil {
 			s.queue.running = false
+			done = true
 			s.mu.Unlock()
 			return
 		}
@@ -167,8 +172,6 @@ func (s *Socket) work() {
 			s.handle(t.engine, t.event)
 		case t.change != nil:
 			s.changed(t.change)
-		case t.sent != nil:
-			s.tellOutgoing(t.sent.event, t.sent.args)
 		}
 	}
 }
@@ -180,15 +183,11 @@ func (s *Socket) guard(what string, f func()) (err error) {
 		if returned {
 			return
 		}
-		// A goroutine that f ends takes the worker with it.
-		v := recover()
+		v := recover() // nil if f has ended the goroutine
 		err = fmt.Errorf("client: panic in a handler of %s: %v", what, v)
 		s.manager.options.Logger.LogAttrs(s.ctx, slog.LevelError, "handler has panicked",
 			slog.String("namespace", s.namespace), slog.String("handler", what),
 			slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
-		if v == nil {
-			go s.work()
-		}
 	}()
 	f()
 	returned = true

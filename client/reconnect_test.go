@@ -183,8 +183,8 @@ func TestNoticesASilentServer(t *testing.T) {
 				h := watch(c)
 				connect(t, c)
 				time.Sleep(5 * time.Minute) // heartbeats
-				if got := states(h.take()); got != "con con " {
-					t.Errorf("states %s", got)
+				if changes := h.take(); states(changes) != "con con " {
+					t.Errorf("changes %+v", changes)
 				}
 				net.vanish()
 				time.Sleep(45*time.Second + time.Millisecond)

@@ -13,7 +13,6 @@ import (
 type retried struct {
 	call    call
 	event   string
-	args    []any
 	packets []transports.Packet
 	size    int
 
@@ -33,7 +32,7 @@ func (r *retried) stop() {
 // counts whichever of them it is for.
 func (s *Socket) retry(event string, args []any, done func(codec.Args, error)) (*retried, error) {
 	s.mu.Lock()
-	r := &retried{call: call{id: s.nextIDLocked(), done: done}, event: event, args: args}
+	r := &retried{call: call{id: s.nextIDLocked(), done: done}, event: event}
 	s.mu.Unlock()
 	packets, err := s.manager.encode(&codec.Packet{
 		Type: codec.Event, Namespace: s.namespace, ID: r.call.id, HasID: true, Event: event, Args: args,
@@ -55,11 +54,13 @@ func (s *Socket) retry(event string, args []any, done func(codec.Args, error)) (
 		s.retryBytes += r.size
 		s.retried = append(s.retried, r)
 	}
+	outgoing := s.outgoing
 	s.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
 	s.drain(false)
+	s.tell(outgoing, event, args)
 	return r, nil
 }
 
@@ -84,12 +85,8 @@ func (s *Socket) drain(again bool) {
 			try := head.tries
 			head.timer = time.AfterFunc(s.options.AckTimeout, func() { s.unanswered(head, try) })
 		}
-		tell := err == nil && len(s.outgoing) > 0
 		if !errors.Is(err, ErrTooLarge) {
 			s.mu.Unlock()
-			if tell {
-				s.tellOutgoing(head.event, head.args)
-			}
 			e.flush()
 			return
 		}

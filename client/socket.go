@@ -48,7 +48,7 @@ type Socket struct {
 	queue     queue
 	handlers  map[string][]*listener[handler]
 	all       []*listener[func(context.Context, string, codec.Args)]
-	outgoing  []*listener[func(context.Context, string, []any)]
+	outgoing  []*listener[outgoing]
 	observers []*listener[func(context.Context, StateChange)]
 	watchers  []*watcher
 }
