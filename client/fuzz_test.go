@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,8 +26,9 @@ const (
 
 // A rogue is a server that sends what it likes.
 type rogue struct {
-	how  byte
-	data []byte
+	how   byte
+	data  []byte
+	polls atomic.Int64 // over all connections: the client polls one at a time
 }
 
 // The ways in which a rogue misbehaves.
@@ -46,7 +48,7 @@ const (
 func (r *rogue) serve(conn net.Conn) {
 	defer conn.Close()
 	in := bufio.NewReader(conn)
-	for polls := 0; ; {
+	for {
 		request, err := http.ReadRequest(in)
 		if err != nil {
 			return
@@ -77,11 +79,10 @@ func (r *rogue) serve(conn net.Conn) {
 			fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 			continue
 		}
-		// The client may use several connections, but polls one at a time.
-		polls++
+		polls := r.polls.Add(1)
 		body := []byte(goodOpen)
 		switch {
-		case r.how == openBody, r.how == pollBody && polls == 2, r.how == joinedBody && polls == 3:
+		case r.how == openBody && polls == 1, r.how == pollBody && polls == 2, r.how == joinedBody && polls == 3:
 			body = r.data
 		case polls == 2:
 			body = []byte(goodJoin)
