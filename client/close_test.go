@@ -141,7 +141,7 @@ func TestReconnectCycles(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cycles := 1000
 			if name == "upgrade" {
-				cycles = 250 // the server takes its time to end a session that is being upgraded
+				cycles = 100 // the server takes its time to end a session that is being upgraded
 			}
 			srv, err := core.New(core.Options{Recovery: &core.Recovery{}})
 			if err != nil {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -29,6 +30,15 @@ type rogue struct {
 	how   byte
 	data  []byte
 	polls atomic.Int64 // over all connections: the client polls one at a time
+
+	asked func()        // says that the client has asked to join
+	join  chan struct{} // closed by asked
+}
+
+func newRogue(how byte, data []byte) *rogue {
+	r := &rogue{how: how, data: data, join: make(chan struct{})}
+	r.asked = sync.OnceFunc(func() { close(r.join) })
+	return r
 }
 
 // The ways in which a rogue misbehaves.
@@ -63,10 +73,13 @@ func (r *rogue) serve(conn net.Conn) {
 			sum := sha1.Sum([]byte(request.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 			fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
 				base64.StdEncoding.EncodeToString(sum[:]))
-			go func() { _, _ = io.Copy(io.Discard, in) }()
 			if r.how != badUpgrade {
 				_, _ = conn.Write(frame(0x81, []byte(goodOpen)))
 			}
+			if r.how == textFrame || r.how == binaryFrame {
+				_, _ = in.ReadByte()
+			}
+			go func() { _, _ = io.Copy(io.Discard, in) }()
 			switch r.how {
 			case textFrame, binaryFrame:
 				_, _ = conn.Write(frame(0x81, []byte(goodJoin)))
@@ -76,6 +89,7 @@ func (r *rogue) serve(conn net.Conn) {
 			}
 			return
 		case request.Method == http.MethodPost:
+			r.asked()
 			fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 			continue
 		}
@@ -85,6 +99,10 @@ func (r *rogue) serve(conn net.Conn) {
 		case r.how == openBody && polls == 1, r.how == pollBody && polls == 2, r.how == joinedBody && polls == 3:
 			body = r.data
 		case polls == 2:
+			select {
+			case <-r.join:
+			case <-time.After(time.Second): // it may be on its way out
+			}
 			body = []byte(goodJoin)
 		case polls > 2:
 			fmt.Fprint(conn, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
@@ -116,7 +134,7 @@ func FuzzServer(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, how byte, data []byte) {
-		r := &rogue{how: how % rogueWays, data: data}
+		r := newRogue(how%rogueWays, data)
 		o := client.Options{
 			Transports:         []string{client.Polling},
 			FirstTransportOnly: true,

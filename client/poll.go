@@ -82,12 +82,26 @@ func (c *poll) post(body []byte) {
 
 // run opens the session and polls.
 func (c *poll) run() {
-	if err := c.get(); err != nil {
+	err := c.get()
+	if err == nil && c.sid() == "" {
+		err = transports.Malformed("the first packet is no handshake", 0)
+	}
+	if err != nil {
 		c.fail(err)
 		return
 	}
 	c.sink.Ready()
 	c.poll()
+}
+
+// sid is the session id, empty before the session is open.
+func (c *poll) sid() string {
+	select {
+	case <-c.engine.opened:
+		return c.engine.sid
+	default:
+		return ""
+	}
 }
 
 // poll polls, until that fails or there is a pause.
@@ -140,12 +154,7 @@ func (c *poll) get() error {
 // do sends a request and returns a response with status 200.
 func (c *poll) do(method string, body []byte) (*http.Response, error) {
 	e := c.engine
-	sid := ""
-	select {
-	case <-e.opened:
-		sid = e.sid
-	default:
-	}
+	sid := c.sid()
 	var reader io.Reader
 	if body != nil {
 		reader = bytes.NewReader(body)
