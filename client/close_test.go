@@ -49,7 +49,10 @@ func TestCloseAtAnyMoment(t *testing.T) {
 					running.Go(func() { _ = c.Connect(context.Background()) })
 					running.Go(func() { _ = c.Call(context.Background(), "count", []any{1}) })
 					running.Go(func() {
-						for range posted.All(context.Background(), c) {
+						for _, err := range posted.All(context.Background(), c) {
+							if err == nil {
+								t.Error("an event")
+							}
 						}
 					})
 					for step := range delay {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -406,7 +407,7 @@ func TestRecovery(t *testing.T) {
 		client.On(c, "news", func(_ context.Context, n int) (core.None, error) {
 			mu.Lock()
 			defer mu.Unlock()
-			log = append(log, fmt.Sprint(n))
+			log = append(log, strconv.Itoa(n))
 			return core.None{}, nil
 		})
 		c.OnConnect(func(context.Context) {

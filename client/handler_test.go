@@ -108,7 +108,7 @@ func TestHandlersRunInOrder(t *testing.T) {
 				return event.None{}, err
 			})
 		}
-		c.OnAny(func(_ context.Context, name string, args codec.Args) { log = append(log, name) })
+		c.OnAny(func(_ context.Context, name string, _ codec.Args) { log = append(log, name) })
 		stop := client.On(c, "b", func(context.Context, int) (event.None, error) {
 			log = append(log, "second")
 			return event.None{}, nil

@@ -157,7 +157,7 @@ func (n *network) Addr() net.Addr { return &net.TCPAddr{} }
 // host serves a handler on the network.
 func (n *network) host(t *testing.T, handler http.Handler) {
 	t.Helper()
-	host := &http.Server{Handler: handler} //nolint:gosec // there is nobody but the test
+	host := &http.Server{Handler: handler}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

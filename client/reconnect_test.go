@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -39,11 +40,11 @@ func (h *history) take() []client.StateChange {
 
 // states are the states in turn.
 func states(changes []client.StateChange) string {
-	s := ""
+	var s strings.Builder
 	for _, c := range changes {
-		s += c.State.String()[:3] + " "
+		s.WriteString(c.State.String()[:3] + " ")
 	}
-	return s
+	return s.String()
 }
 
 func TestReconnectsWithBackoff(t *testing.T) {
@@ -78,8 +79,9 @@ func TestReconnectsWithBackoff(t *testing.T) {
 				start := time.Now()
 				time.Sleep(30 * time.Second)
 				synctest.Wait()
-				var after []time.Duration
-				for _, at := range net.dialed() {
+				dials := net.dialed()
+				after := make([]time.Duration, 0, len(dials))
+				for _, at := range dials {
 					after = append(after, at.Sub(start))
 				}
 				if got := fmt.Sprint(after); got != "[1s 3s 7s 12s 17s 22s 27s]" {

@@ -103,7 +103,7 @@ func (s *Socket) changed(c *StateChange) {
 	s.mu.Unlock()
 	for _, o := range observers {
 		if !o.stopped.Load() {
-			s.guard("state", func() { o.fn(s.ctx, *c) })
+			_ = s.guard("state", func() { o.fn(s.ctx, *c) })
 		}
 	}
 	err := c.Err

@@ -92,7 +92,7 @@ func mask(data []byte, key uint32) {
 		data = data[8:]
 	}
 	for i := range data {
-		data[i] ^= byte(key >> (8 * (i % maxMask)))
+		data[i] ^= byte(key >> (8 * (i % maxMask))) //nolint:gosec // each byte of it in turn
 	}
 }
 
