@@ -7,9 +7,11 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"unicode"
 
 	"github.com/upshift-go/upshift/transports"
 	"github.com/upshift-go/upshift/transports/ws"
@@ -85,11 +87,12 @@ func (m *Manager) request(ctx context.Context, method, transport, sid string, bo
 		return nil, err
 	}
 	for name, values := range m.options.Header {
-		if http.CanonicalHeaderKey(name) == "Host" && len(values) > 0 {
+		switch name = http.CanonicalHeaderKey(name); {
+		case name == "Host" && len(values) > 0:
 			r.Host = values[0]
-			continue
+		default:
+			r.Header[name] = slices.Clone(values)
 		}
-		r.Header[name] = values
 	}
 	return r, nil
 }
@@ -108,6 +111,13 @@ func refused(transport string, resp *http.Response) *RequestError {
 	}
 	if json.Unmarshal(body, &said) == nil && said.Code != nil {
 		e.Code, e.Message = *said.Code, said.Message
+		return e
+	}
+	// A server refuses WebSockets with a line of text. Pages are not for here.
+	const line = 256
+	notInLine := func(r rune) bool { return r == '<' || !unicode.IsPrint(r) }
+	if text := strings.TrimSpace(string(body)); len(text) < line && !strings.ContainsFunc(text, notInLine) {
+		e.Message = text
 	}
 	return e
 }

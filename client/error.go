@@ -90,15 +90,19 @@ type RequestError struct {
 	Status int
 	// Code and Message are those of Engine.IO, if the server is one:
 	// 0 unknown transport, 1 unknown session, 2 bad method, 3 bad request,
-	// 4 forbidden, 5 unsupported protocol. Otherwise Code is -1.
+	// 4 forbidden, 5 unsupported protocol. Otherwise, and if a WebSocket was
+	// refused, Code is -1 and Message a line of text, if there is one.
 	Code    int
 	Message string
 }
 
 // Error gives the status and the message.
 func (e *RequestError) Error() string {
-	if e.Code < 0 {
+	switch {
+	case e.Code < 0 && e.Message == "":
 		return fmt.Sprintf("client: %s: HTTP status %d", e.Transport, e.Status)
+	case e.Code < 0:
+		return fmt.Sprintf("client: %s: HTTP status %d: %s", e.Transport, e.Status, e.Message)
 	}
 	return fmt.Sprintf("client: %s: HTTP status %d: %s (code %d)", e.Transport, e.Status, e.Message, e.Code)
 }

@@ -98,7 +98,10 @@ func (s *Socket) sendConnect(e *engine, auth any) {
 	}
 	s.mu.Unlock()
 	switch {
-	case errors.Is(err, errOver): // lost comes, or has come
+	case errors.Is(err, errOver):
+		if e.isOver() { // lost may have come before it was joined
+			s.lost(e, e.cause)
+		}
 	case err != nil:
 		s.deactivate(fmt.Errorf("client: auth: %w", err))
 		s.manager.release()

@@ -2,9 +2,7 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/cookiejar"
@@ -76,6 +74,11 @@ func newManager(url string, o Options) (m *Manager, namespace string, err error)
 	}
 	if strings.Trim(o.Path, "/") == "" {
 		m.endpoint = address + "/?"
+	}
+	if m.http != nil && m.http.Timeout > 0 {
+		patient := *m.http // a poll takes as long as the server has nothing to say
+		patient.Timeout = 0
+		m.http = &patient
 	}
 	if m.http == nil {
 		jar, err := cookiejar.New(nil)
@@ -190,7 +193,7 @@ func (m *Manager) want(s *Socket) {
 	m.mu.Lock()
 	e := m.engine
 	if e == nil && m.attempt == nil && !m.closed {
-		m.connectLocked(false)
+		m.connectLocked(nil)
 	}
 	m.mu.Unlock()
 	if e != nil {
@@ -222,154 +225,6 @@ func (m *Manager) stopLocked() {
 	if m.attempt != nil {
 		m.attempt()
 		m.attempt = nil
-	}
-}
-
-// connectLocked starts the goroutine that connects.
-func (m *Manager) connectLocked(again bool) {
-	ctx, cancel := context.WithCancel(m.ctx)
-	m.attempt = cancel
-	m.spawn(func() {
-		defer cancel()
-		m.connect(ctx, again)
-	})
-}
-
-// connect opens a connection, and tries until one opens, ctx ends or the
-// attempts are used up. again is true if there has been one before.
-func (m *Manager) connect(ctx context.Context, again bool) {
-	r := &m.options.Reconnection
-	var err error
-	for n := 0; ; n++ {
-		if again || n > 0 {
-			tries := n
-			if !again {
-				tries-- // the first one was no reconnection
-			}
-			if r.Disabled || r.Attempts > 0 && tries >= r.Attempts {
-				m.giveUp(ctx, tries, err)
-				return
-			}
-			delay := r.delay(tries)
-			m.report(ctx, StateChange{State: Waiting, Attempt: tries + 1, Delay: delay, Err: err})
-			select {
-			case <-time.After(delay):
-			case <-ctx.Done():
-				return
-			}
-			m.report(ctx, StateChange{State: Connecting, Attempt: tries + 1})
-		} else {
-			m.report(ctx, StateChange{State: Connecting})
-		}
-		var e *engine
-		if e, err = m.open(ctx); err == nil {
-			if m.opened(ctx, e) {
-				return
-			}
-			err = errOver
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		m.options.Logger.LogAttrs(ctx, slog.LevelDebug, "connecting failed", slog.Any("error", err))
-		for _, s := range m.active() {
-			s.attemptFailed(err)
-		}
-	}
-}
-
-// open opens a session on one of the transports.
-func (m *Manager) open(ctx context.Context) (*engine, error) {
-	names := m.options.Transports
-	m.mu.Lock()
-	if m.remember && m.options.RememberUpgrade && slices.Contains(names, WebSocket) {
-		names = append([]string{WebSocket}, slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == WebSocket })...)
-	}
-	m.mu.Unlock()
-	if m.options.FirstTransportOnly {
-		names = names[:1]
-	}
-	var failures []error
-	for _, name := range names {
-		attempt, cancel := context.WithTimeoutCause(ctx, m.options.Timeout, errTimeout)
-		e := newEngine(m)
-		err := e.open(attempt, name)
-		cancel()
-		if err == nil {
-			m.worksOn(name)
-			if name == Polling {
-				m.spawn(e.upgrade)
-			}
-			return e, nil
-		}
-		failures = append(failures, fmt.Errorf("%s: %w", name, err))
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	return nil, errors.Join(failures...)
-}
-
-var errTimeout = errors.New("client: the server has not opened a session in time")
-
-// worksOn remembers on what a connection has worked last.
-func (m *Manager) worksOn(name string) {
-	m.mu.Lock()
-	m.remember = name == WebSocket
-	m.mu.Unlock()
-}
-
-// opened makes e the connection. It reports false if e is over already.
-func (m *Manager) opened(ctx context.Context, e *engine) bool {
-	m.mu.Lock()
-	if ctx.Err() != nil {
-		m.mu.Unlock()
-		e.leave()
-		return true
-	}
-	if e.isOver() {
-		m.mu.Unlock()
-		return false
-	}
-	m.engine, m.attempt = e, nil
-	m.mu.Unlock()
-	for _, s := range m.active() {
-		s.join(e)
-	}
-	return true
-}
-
-// active returns the sockets that want to be connected.
-func (m *Manager) active() []*Socket {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.DeleteFunc(m.socketsLocked(), func(s *Socket) bool { return !s.isActive() })
-}
-
-// report tells the sockets that want to be connected what is being done for it.
-func (m *Manager) report(ctx context.Context, c StateChange) {
-	if ctx.Err() != nil {
-		return
-	}
-	for _, s := range m.active() {
-		s.progress(c)
-	}
-}
-
-// giveUp is the end of trying to connect.
-func (m *Manager) giveUp(ctx context.Context, tries int, err error) {
-	m.mu.Lock()
-	if ctx.Err() != nil {
-		m.mu.Unlock()
-		return
-	}
-	m.attempt = nil
-	m.mu.Unlock()
-	if err == nil || tries > 0 {
-		err = errors.Join(ErrGivenUp, err)
-	}
-	for _, s := range m.active() {
-		s.deactivate(err)
 	}
 }
 
@@ -406,7 +261,7 @@ func (m *Manager) lost(e *engine, cause *CloseError) {
 	m.mu.Lock()
 	again := len(active) > 0 && !m.closed && m.engine == nil && m.attempt == nil
 	if again {
-		m.connectLocked(true)
+		m.connectLocked(cause)
 	}
 	m.mu.Unlock()
 }

@@ -58,7 +58,7 @@ func (c *poll) Close(cause error) {
 
 // post sends a body.
 func (c *poll) post(body []byte) {
-	resp, err := c.do(http.MethodPost, body)
+	resp, err := c.do(c.engine.ctx, http.MethodPost, body)
 	if err != nil {
 		c.fail(err)
 		return
@@ -127,7 +127,9 @@ func (c *poll) poll() {
 
 // get polls once.
 func (c *poll) get() error {
-	resp, err := c.do(http.MethodGet, nil)
+	ctx, cancel := onlyOnce(c.engine.ctx)
+	defer cancel()
+	resp, err := c.do(ctx, http.MethodGet, nil)
 	if err != nil {
 		return err
 	}
@@ -152,18 +154,13 @@ func (c *poll) get() error {
 }
 
 // do sends a request and returns a response with status 200.
-func (c *poll) do(method string, body []byte) (*http.Response, error) {
-	e := c.engine
-	sid := c.sid()
+func (c *poll) do(ctx context.Context, method string, body []byte) (*http.Response, error) {
+	m := c.engine.owner
 	var reader io.Reader
 	if body != nil {
 		reader = bytes.NewReader(body)
 	}
-	ctx := e.ctx
-	if method == http.MethodGet && sid != "" {
-		ctx = onlyOnce(ctx)
-	}
-	r, err := e.owner.request(ctx, method, Polling, sid, reader)
+	r, err := m.request(ctx, method, Polling, c.sid(), reader)
 	if err != nil {
 		return nil, err
 	}
@@ -171,7 +168,7 @@ func (c *poll) do(method string, body []byte) (*http.Response, error) {
 	if body != nil {
 		r.Header.Set("Content-Type", "text/plain;charset=UTF-8")
 	}
-	resp, err := e.owner.http.Do(r)
+	resp, err := m.http.Do(r)
 	if err != nil {
 		return nil, err
 	}
@@ -185,10 +182,10 @@ func (c *poll) do(method string, body []byte) (*http.Response, error) {
 // onlyOnce keeps net/http from repeating a request whose connection has failed
 // before the response. The server may have sent the response, and what was in
 // it would be missed without a sign.
-func onlyOnce(ctx context.Context) context.Context {
+func onlyOnce(ctx context.Context) (once context.Context, done func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var written atomic.Bool
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+	once = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		WroteRequest:         func(httptrace.WroteRequestInfo) { written.Store(true) },
 		GotFirstResponseByte: func() { written.Store(false) }, // there may be a redirection
 		GetConn: func(string) {
@@ -197,6 +194,7 @@ func onlyOnce(ctx context.Context) context.Context {
 			}
 		},
 	})
+	return once, func() { cancel(nil) }
 }
 
 var errRepeated = errors.New("client: the connection was lost before the response")
