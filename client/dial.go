@@ -25,6 +25,7 @@ func (e *engine) dial(ctx context.Context, name, sid string) error {
 	if name == Polling {
 		c := newPoll(e, l)
 		l.conn, l.pause, l.resume = c, c.pause, c.resume
+		l.started = true // it takes calls from the beginning
 		if err := e.attach(l); err != nil {
 			return err
 		}
@@ -146,7 +147,7 @@ func parseURL(raw string) (endpoint, namespace string, query url.Values, err err
 	default:
 		return "", "", nil, &url.Error{Op: "client", URL: raw, Err: errScheme}
 	}
-	if u.Host == "" {
+	if u.Hostname() == "" {
 		return "", "", nil, &url.Error{Op: "client", URL: raw, Err: errHost}
 	}
 	address := url.URL{Scheme: u.Scheme, User: u.User, Host: u.Host}

@@ -169,12 +169,27 @@ func (l *link) Ready() {
 	first := !l.started
 	l.ready, l.started = true, true
 	probing := e.candidate == l
+	gone := !probing && e.link != l || e.cause != nil
 	e.mu.Unlock()
-	if probing && first {
+	switch {
+	case gone && first:
+		l.conn.Close(errOver) // it could not be done before
+	case probing && first:
 		e.probe(l)
-		return
+	default:
+		e.flush()
 	}
-	e.flush()
+}
+
+// close closes a conn. One that has not called Ready yet must not be called; it
+// is closed when it has.
+func (l *link) close(cause error) {
+	l.engine.mu.Lock()
+	started := l.started
+	l.engine.mu.Unlock()
+	if started {
+		l.conn.Close(cause)
+	}
 }
 
 // Closed implements transports.Sink.
@@ -316,8 +331,8 @@ func (e *engine) end(cause *CloseError) {
 	e.mu.Unlock()
 	close(e.over)
 	for _, l := range []*link{l, candidate} {
-		if l != nil && l.conn != nil {
-			l.conn.Close(cause)
+		if l != nil {
+			l.close(cause)
 		}
 	}
 	e.cancel()

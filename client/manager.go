@@ -85,9 +85,11 @@ func newManager(url string, o Options) (m *Manager, namespace string, err error)
 		if err != nil {
 			return nil, "", fmt.Errorf("client: %w", err)
 		}
+		protocols := new(http.Protocols)
+		protocols.SetHTTP1(true) // WebSocket needs it, and its connections end when they are told to
 		m.owned = &http.Transport{
 			Proxy:                 http.ProxyFromEnvironment,
-			ForceAttemptHTTP2:     true,
+			Protocols:             protocols,
 			MaxIdleConnsPerHost:   2, // a GET and a POST
 			IdleConnTimeout:       90 * time.Second,
 			TLSHandshakeTimeout:   o.Timeout,

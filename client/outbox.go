@@ -97,6 +97,10 @@ func (e *engine) flush() {
 	switch {
 	case pause:
 		l.pause(func() { e.commit(candidate) })
+	case left && l.pause != nil:
+		// The server answers the poll now; to cancel it would cost the
+		// connection that carries it.
+		l.pause(func() { e.end(&CloseError{Reason: ForcedClose}) })
 	case left:
 		e.end(&CloseError{Reason: ForcedClose})
 	}

@@ -102,7 +102,7 @@ func (e *engine) probeFailed(l *link, cause error) {
 	e.pausing = false
 	polling := e.link
 	e.mu.Unlock()
-	l.conn.Close(cause)
+	l.close(cause)
 	e.noUpgrade(cause)
 	if paused {
 		polling.resume()
