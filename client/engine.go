@@ -41,6 +41,7 @@ type engine struct {
 	sending     bool        // somebody is in flush
 	outbox      []transports.Packet
 	outboxBytes int
+	ponging     bool        // a pong is in the outbox
 	silence     *time.Timer // runs out when the server is not heard
 	deadline    time.Time   // when it should have, on the wall clock
 	leaving     bool        // end when the outbox is empty; nothing more is taken
@@ -152,7 +153,7 @@ func (l *link) Receive(p transports.Packet) error {
 		return e.handshake(p.Data)
 	case transports.Ping:
 		e.heard()
-		e.pushControl(transports.Packet{Type: transports.Pong})
+		e.pong()
 	case transports.Message:
 		return e.message(p)
 	case transports.Close:

@@ -70,9 +70,7 @@ func (r *rogue) serve(conn net.Conn) {
 			_, _ = conn.Write(r.data)
 			return
 		case upgrade:
-			sum := sha1.Sum([]byte(request.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-			fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
-				base64.StdEncoding.EncodeToString(sum[:]))
+			_, _ = conn.Write(switching(request))
 			if r.how != badUpgrade {
 				_, _ = conn.Write(frame(0x81, []byte(goodOpen)))
 			}
@@ -110,6 +108,13 @@ func (r *rogue) serve(conn net.Conn) {
 		}
 		fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
 	}
+}
+
+// switching is the answer to a WebSocket handshake.
+func switching(request *http.Request) []byte {
+	sum := sha1.Sum([]byte(request.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return fmt.Appendf(nil, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+		base64.StdEncoding.EncodeToString(sum[:]))
 }
 
 func frame(first byte, payload []byte) []byte {

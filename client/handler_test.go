@@ -1,11 +1,14 @@
 package client_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
 	"runtime"
 	"strings"
 	"sync"
@@ -345,5 +348,49 @@ func TestAuthFunc(t *testing.T) {
 			net.mend()
 			time.Sleep(10 * time.Second)
 		}
+	})
+}
+
+// A server that pings all the time and reads nothing costs little.
+func TestPongsDoNotPileUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		t.Cleanup(func() { _ = n.Close() })
+		served := make(chan struct{})
+		go func() {
+			defer close(served)
+			conn, err := n.Accept()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			in := bufio.NewReader(conn)
+			request, err := http.ReadRequest(in)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_, _ = conn.Write(switching(request))
+			_, _ = conn.Write(frame(0x81, []byte(goodOpen)))
+			_, _ = in.ReadByte()
+			_, _ = conn.Write(frame(0x81, []byte(goodJoin)))
+			for range 100_000 {
+				_, _ = conn.Write([]byte{0x81, 1, '2'})
+			}
+			// What is left of the connect request, and few pongs.
+			synctest.Wait()
+			pongs, _ := io.Copy(io.Discard, io.LimitReader(in, 10_000))
+			if pongs == 10_000 {
+				t.Error("the pongs have piled up")
+			}
+		}()
+		o := n.options(t)
+		o.Transports = []string{client.WebSocket}
+		c := newClient(t, memory, o)
+		connect(t, c)
+		time.Sleep(time.Second)
+		go func() { _ = c.Close() }()
+		<-served
 	})
 }

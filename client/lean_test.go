@@ -5,9 +5,6 @@ package client_test
 import (
 	"bufio"
 	"context"
-	"crypto/sha1"
-	"encoding/base64"
-	"fmt"
 	"net"
 	"net/http"
 	"runtime"
@@ -41,9 +38,7 @@ func idleServer(t *testing.T) (url string, hangUp func()) {
 		if err != nil {
 			return
 		}
-		sum := sha1.Sum([]byte(request.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
-		fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
-			base64.StdEncoding.EncodeToString(sum[:]))
+		_, _ = conn.Write(switching(request))
 		_, _ = conn.Write(frame(0x81, []byte(goodOpen)))
 		_, _ = in.ReadByte() // the client asks to join
 		_, _ = conn.Write(frame(0x81, []byte(goodJoin)))

@@ -41,11 +41,13 @@ func (e *engine) wireSize(p *transports.Packet) int64 {
 	return n + 1
 }
 
-// pushControl queues and sends a packet of this layer.
-func (e *engine) pushControl(p transports.Packet) {
+// pong answers a heartbeat. One answer does for all that came before it was
+// sent, so that a server that does not read cannot make the outbox grow.
+func (e *engine) pong() {
 	e.mu.Lock()
-	if e.cause == nil && !e.leaving {
-		e.outbox = append(e.outbox, p)
+	if e.cause == nil && !e.leaving && !e.ponging {
+		e.ponging = true
+		e.outbox = append(e.outbox, transports.Packet{Type: transports.Pong})
 		e.outboxBytes += packetOverhead
 	}
 	e.mu.Unlock()
@@ -139,6 +141,9 @@ func (e *engine) takeLocked() []transports.Packet {
 		}
 	}
 	batch := e.outbox[:n:n]
+	if e.ponging {
+		e.ponging = slices.ContainsFunc(e.outbox[n:], func(p transports.Packet) bool { return p.Type == transports.Pong })
+	}
 	if n == len(e.outbox) {
 		e.outbox, e.outboxBytes = nil, 0
 		return batch

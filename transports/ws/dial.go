@@ -74,7 +74,7 @@ func (d *Dialer) Dial(client *http.Client, r *http.Request) (*Dialed, *http.Resp
 		offer := deflate{serverTakeover: c.ContextTakeover, clientTakeover: c.ContextTakeover}.offer()
 		r.Header.Set("Sec-WebSocket-Extensions", offer)
 	}
-	resp, err := client.Do(r) //nolint:gosec // where to is for the caller to decide
+	resp, err := client.Do(r)
 	if err != nil {
 		return nil, nil, err
 	}

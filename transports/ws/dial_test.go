@@ -123,7 +123,7 @@ func TestDialed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = resp // its body is the connection
+	defer resp.Body.Close() // it is the connection
 	sink := &heardSink{received: make(chan string, 4), closed: make(chan error, 1)}
 	done := make(chan struct{})
 	go func() {

@@ -66,7 +66,7 @@ func appendClose(dst []byte, code uint16, masked bool) []byte {
 // closeCodeOf reads the code of a whole close frame, 0 if there is none.
 func closeCodeOf(frame []byte, masked bool) uint16 {
 	payload := frame[2:]
-	if masked && len(payload) > maxMask {
+	if masked && len(payload) >= maxMask {
 		key := binary.LittleEndian.Uint32(payload)
 		payload = bytes.Clone(payload[maxMask:])
 		mask(payload, key)
