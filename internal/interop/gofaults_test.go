@@ -151,7 +151,7 @@ func TestGoClientLosesNothingWhereverItIsCut(t *testing.T) {
 				}
 				// There is nothing to recover from before the first event.
 				for {
-					srv.emit(t, "/", "news", 0)
+					srv.emit(t, "news", 0)
 					there, changed := news.count(func(n int) bool { return n == 0 })
 					if there > 0 {
 						break
@@ -162,7 +162,7 @@ func TestGoClientLosesNothingWhereverItIsCut(t *testing.T) {
 					}
 				}
 				for n := range events {
-					srv.emit(t, "/", "news", 1+n)
+					srv.emit(t, "news", 1+n)
 				}
 				news.seen(t, 1, "the last one", func(n int) bool { return n == events })
 				got := slices.Compact(news.all()) // the first one may have come twice
@@ -175,4 +175,28 @@ func TestGoClientLosesNothingWhereverItIsCut(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A network that stands still for a while delays events, and no more.
+func TestGoClientOnASlowNetwork(t *testing.T) {
+	eachGoWay(t, nil, func(t *testing.T, srv *official, o goclient.Options) {
+		wire := startLink(t, srv.addr())
+		drops := make(chan int, 600)
+		c := goConnect(t, wire.url, o, func(c *goclient.Socket) {
+			goclient.On(c, "drop", func(_ context.Context, n int) (event.None, error) {
+				drops <- n
+				return event.None{}, nil
+			})
+		})
+		for range 3 {
+			wire.stall()
+			mended := time.AfterFunc(300*time.Millisecond, wire.resume)
+			traffic(t, srv, c, drops, 200)
+			mended.Stop()
+			wire.resume()
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
