@@ -31,8 +31,10 @@ type Options struct {
 	// not changed. Default: none.
 	Header http.Header
 	// HTTPClient makes the requests and opens the WebSockets. Idle
-	// connections of it are its owner's. Default: one for each Manager, see
-	// the package's documentation.
+	// connections of it are its owner's, and are closed when a connection is
+	// lost. Its Timeout is not heeded, since a poll takes as long as the
+	// server has nothing to say. Default: one for each Manager, see the
+	// package's documentation.
 	HTTPClient *http.Client
 
 	// Transports are tried in this order until one opens. Default: WebSocket,
@@ -98,7 +100,7 @@ type SocketOptions struct {
 	// Auth is the payload of the connect request, an object. Default: none.
 	Auth any
 	// AuthFunc makes it anew for every attempt to join the namespace, on a
-	// goroutine of its own. An error is reported like a failed attempt, and
+	// goroutine of its own, which Close waits for. An error is reported like a failed attempt, and
 	// AuthFunc is asked again after the delay of a reconnection. The context
 	// ends with the attempt. It has precedence over Auth.
 	AuthFunc func(ctx context.Context) (any, error)

@@ -338,13 +338,13 @@ func TestGoClientRecovers(t *testing.T) {
 		c := goConnect(t, wire.url, o, journalled(log))
 		srv.saw(t, "connect")
 		before := c.ID()
-		srv.emit(t, "news", 1)
+		srv.news(t, 1)
 		log.await(t, "news", begins("news ["))
 		wire.cut()
 		log.await(t, "the loss", begins("disconnected"))
 		srv.saw(t, "disconnect")
 		for n := range 5 {
-			srv.emit(t, "news", 10+n)
+			srv.news(t, 10+n)
 		}
 		wire.mend()
 		log.await(t, "connected", is("connected")) // the first one

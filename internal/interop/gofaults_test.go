@@ -151,7 +151,7 @@ func TestGoClientLosesNothingWhereverItIsCut(t *testing.T) {
 				}
 				// There is nothing to recover from before the first event.
 				for {
-					srv.emit(t, "news", 0)
+					srv.news(t, 0)
 					there, changed := news.count(func(n int) bool { return n == 0 })
 					if there > 0 {
 						break
@@ -162,7 +162,7 @@ func TestGoClientLosesNothingWhereverItIsCut(t *testing.T) {
 					}
 				}
 				for n := range events {
-					srv.emit(t, "news", 1+n)
+					srv.news(t, 1+n)
 				}
 				news.seen(t, 1, "the last one", func(n int) bool { return n == events })
 				got := slices.Compact(news.all()) // the first one may have come twice

@@ -105,10 +105,10 @@ func (o *official) saw(t *testing.T, kind string) observed {
 	return o.await(t, kind, func(seen observed) bool { return seen.Kind == kind })
 }
 
-// emit has the server emit to everybody in the main namespace.
-func (o *official) emit(t *testing.T, event string, args ...any) {
+// news has the server emit news to everybody in the main namespace.
+func (o *official) news(t *testing.T, args ...any) {
 	t.Helper()
-	o.say(t, map[string]any{"namespace": "/", "event": event, "args": args})
+	o.say(t, map[string]any{"namespace": "/", "event": "news", "args": args})
 }
 
 func (o *official) say(t *testing.T, command map[string]any) {
