@@ -10,8 +10,8 @@
 //
 // The path of the URL is the namespace. Events are described once, with package
 // event, for both ends: Posted.Emit, Send.Call, Posted.On and Posted.All take a
-// client's Socket as they take what a server has. Emit, Call and On of a Socket
-// are the same without types.
+// client's Socket as they take what a server has. The methods Emit, Call and
+// Listen of a Socket are the same without types.
 //
 // # Before the first event
 //
@@ -28,15 +28,17 @@
 // a goroutine that the socket has only while there is something to do. They may
 // block, and wait for answers of the server: answers and heartbeats do not
 // queue behind them. When more than Options.MaxQueuedBytes of events wait for
-// their handlers, the connection is not read from until there is room.
+// their handlers, the connection is not read from until there is room; a
+// handler that waits for an answer then waits in vain, and should not do so
+// without a deadline.
 //
 // # Losing the connection
 //
 // A connection that is lost is opened again, at random intervals that grow; see
 // Reconnection. What is emitted meanwhile waits, up to Options.MaxBufferedBytes,
 // and leaves in order when the namespace is joined again. A Call that was sent
-// and not answered fails with ErrDisconnected; with Options.Retries it is sent
-// again. If the server keeps state for recovery, the socket comes back with
+// and not answered fails with ErrDisconnected; with SocketOptions.Retries it is
+// sent again. If the server keeps state for recovery, the socket comes back with
 // its id and receives what it has missed, see Socket.Recovered.
 //
 // A server that disconnects the socket ("io server disconnect") or refuses it (a
