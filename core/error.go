@@ -5,29 +5,20 @@ import (
 	"fmt"
 
 	"github.com/upshift-go/upshift/core/session"
+	"github.com/upshift-go/upshift/event"
 	"github.com/upshift-go/upshift/transports"
 )
 
 // An Error is meant for the client: a handler that returns one answers the
 // event with it, connect middleware that returns one refuses the connection
 // with it. Any other error is logged, and the client is told "internal".
-type Error struct {
-	// Code is for programs, as in "not_member".
-	Code string `json:"code"`
-	// Message is for people. It is sent as it is.
-	Message string `json:"message"`
-	// Data is anything else the client should have. It must encode.
-	Data any `json:"data,omitempty"`
-}
+type Error = event.Error
 
 // Errorf makes an Error with the given code and formatted message. It does
 // not wrap: what a client is told is all there is.
 func Errorf(code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
-
-// Error returns code and message.
-func (e *Error) Error() string { return e.Code + ": " + e.Message }
 
 // Codes of the errors that the framework itself answers with.
 const (

@@ -105,6 +105,12 @@ var rules = []rule{
 		never: heavy,
 		why:   "a test of a program needs what the program needs, and a network in memory",
 	},
+	{
+		pkg:   "client",
+		ours:  []string{"codec", "event", "transports", "transports/polling", "transports/ws"},
+		never: append(heavy, "github.com/valyala/fasthttp"),
+		why:   "a program that talks to a server links none: what both ends need is shared below",
+	},
 	{pkg: "middleware/accesslog", ours: server, never: heavy, why: oneConcern},
 	{pkg: "middleware/adminui", ours: server, never: heavyBut("golang.org/x/crypto"), why: oneConcern},
 	{

@@ -45,6 +45,9 @@ type proxy struct {
 	sockets  atomic.Int64
 	handlers sync.WaitGroup
 	conns    connSet
+
+	mu   sync.Mutex // guards what follows
+	shut bool       // no handler may begin any more
 }
 
 // startProxy starts a proxy in front of the server at target, a host:port. The
@@ -82,6 +85,9 @@ func startProxy(t *testing.T, target string, held int, faults func(n int) fault)
 		_ = server.Close()
 		serving.Wait()
 		p.conns.end(sever)
+		p.mu.Lock()
+		p.shut = true
+		p.mu.Unlock()
 		p.handlers.Wait()
 		transport.CloseIdleConnections()
 	})
@@ -89,8 +95,20 @@ func startProxy(t *testing.T, target string, held int, faults func(n int) fault)
 	return p
 }
 
+// enter counts a handler in, unless they are being waited for.
+func (p *proxy) enter() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.shut {
+		p.handlers.Add(1)
+	}
+	return !p.shut
+}
+
 func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	p.handlers.Add(1)
+	if !p.enter() {
+		return
+	}
 	defer p.handlers.Done()
 	if r.Header.Get("Upgrade") == "" {
 		p.plain.ServeHTTP(w, r)

@@ -82,7 +82,7 @@ func (c *conn) Send(batch []transports.Packet) (ready bool, err error) {
 	}
 	size := 0
 	for i := range batch {
-		size += maxHeader + payloadLen(&batch[i], c.dialect)
+		size += maxHeader + maxMask + payloadLen(&batch[i], c.dialect)
 	}
 	b := g.bufferLocked()
 	b.grow(size)
@@ -107,6 +107,8 @@ func (c *conn) appendPlain(dst []byte, p *transports.Packet) []byte {
 	switch {
 	case p.Type == transports.Close:
 		return dst
+	case c.gather.masked:
+		return appendMasked(dst, p)
 	case p.Shared != nil:
 		return append(dst, sharedFrame(p, c.dialect)...)
 	default:

@@ -1,8 +1,10 @@
 package ws
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/binary"
+	"math/rand/v2"
 
 	"github.com/upshift-go/upshift/transports"
 )
@@ -14,6 +16,13 @@ const (
 	binaryFrame byte = 0x82
 	closeFrame  byte = 0x88
 	pongFrame   byte = 0x8a
+)
+
+// A client masks its frames (RFC 6455 section 5.3): a bit of the header says
+// so, and the key of the mask follows it.
+const (
+	maskBit = 0x80
+	maxMask = 4
 )
 
 const maxHeader = 10
@@ -31,12 +40,60 @@ func appendHeader(dst []byte, first byte, n int) []byte {
 	}
 }
 
-// appendClose appends a close frame; code 0 stands for one without a code.
-func appendClose(dst []byte, code uint16) []byte {
-	if code == 0 {
-		return appendHeader(dst, closeFrame, 0)
+// appendControl appends a control frame.
+func appendControl(dst []byte, first byte, payload []byte, masked bool) []byte {
+	start := len(dst)
+	dst = appendHeader(dst, first, len(payload))
+	if !masked {
+		return append(dst, payload...)
 	}
-	return binary.BigEndian.AppendUint16(appendHeader(dst, closeFrame, 2), code)
+	dst, key := appendMask(dst, start)
+	at := len(dst)
+	dst = append(dst, payload...)
+	mask(dst[at:], key)
+	return dst
+}
+
+// appendClose appends a close frame; code 0 stands for one without a code.
+func appendClose(dst []byte, code uint16, masked bool) []byte {
+	var payload []byte
+	if code != 0 {
+		payload = binary.BigEndian.AppendUint16(nil, code)
+	}
+	return appendControl(dst, closeFrame, payload, masked)
+}
+
+// closeCodeOf reads the code of a whole close frame, 0 if there is none.
+func closeCodeOf(frame []byte, masked bool) uint16 {
+	payload := frame[2:]
+	if masked && len(payload) >= maxMask {
+		key := binary.LittleEndian.Uint32(payload)
+		payload = bytes.Clone(payload[maxMask:])
+		mask(payload, key)
+	}
+	if len(payload) < 2 {
+		return codeNone
+	}
+	return binary.BigEndian.Uint16(payload)
+}
+
+// appendMask adds a key to the header that begins at start and ends dst.
+func appendMask(dst []byte, start int) (masked []byte, key uint32) {
+	dst[start+1] |= maskBit
+	key = rand.Uint32() //nolint:gosec // the generator of math/rand/v2 is ChaCha8, which cannot be guessed
+	return binary.LittleEndian.AppendUint32(dst, key), key
+}
+
+// mask masks data, or unmasks it.
+func mask(data []byte, key uint32) {
+	wide := uint64(key)<<32 | uint64(key)
+	for len(data) >= 8 {
+		binary.LittleEndian.PutUint64(data, binary.LittleEndian.Uint64(data)^wide)
+		data = data[8:]
+	}
+	for i := range data {
+		data[i] ^= byte(key >> (8 * (i % maxMask))) //nolint:gosec // each byte of it in turn
+	}
 }
 
 // A dialect is how a client wants packets to be written: what revision of the
@@ -98,6 +155,21 @@ func appendPayload(dst []byte, p *transports.Packet, d dialect) []byte {
 	default:
 		return append(dst, p.Data...)
 	}
+}
+
+// appendMasked appends the frame of a packet that a client sends.
+func appendMasked(dst []byte, p *transports.Packet) []byte {
+	first := binaryFrame
+	if !p.Binary {
+		first = textFrame
+	}
+	start := len(dst)
+	dst = appendHeader(dst, first, payloadLen(p, revision4))
+	dst, key := appendMask(dst, start)
+	at := len(dst)
+	dst = appendPayload(dst, p, revision4)
+	mask(dst[at:], key)
+	return dst
 }
 
 // appendFrame appends the frame of a packet.

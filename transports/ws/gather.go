@@ -1,8 +1,8 @@
 package ws
 
 import (
-	"encoding/binary"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -17,15 +17,17 @@ import (
 // for that long writes it as the peer makes room. A connection that has
 // nothing unsent holds no buffer and no goroutine.
 //
-// It is the net.Conn under gws, whose own writes (the 101, compressed
+// It is the net.Conn under gws, whose own writes (the handshake, compressed
 // messages) are appended like all others. gws neither ends the connection nor
 // sends close frames: the code that it would send is kept for conn, which ends
 // connections.
 type gather struct {
-	net  net.Conn
-	raw  syscall.RawConn       // nil: every write may block, and is left to the goroutine
-	step func(fd uintptr) bool // writes some of current; made once, so that a write allocates nothing
-	conn *conn
+	net    net.Conn
+	masked bool                  // this is a client's end
+	source io.Reader             // what gws reads through this gather from; nil for a server, whose gws has a reader of its own
+	raw    syscall.RawConn       // nil: every write may block, and is left to the goroutine
+	step   func(fd uintptr) bool // writes some of current; made once, so that a write allocates nothing
+	conn   *conn
 
 	mu        sync.Mutex // guards what follows; never held during a write
 	unsent    *buffer    // what is to be written next; nil when there is nothing
@@ -112,7 +114,7 @@ func (g *gather) flushLocked(frame []byte, owe bool) (ready bool, err error) {
 func (g *gather) takeLocked(frame []byte) *buffer {
 	if g.unsent == nil && g.ping != nil {
 		b := g.bufferLocked()
-		b.data = append(appendHeader(b.data, pongFrame, len(g.ping)), g.ping...)
+		b.data = appendControl(b.data, pongFrame, g.ping, g.masked)
 		g.ping = nil
 	}
 	if frame != nil {
@@ -267,7 +269,7 @@ func (g *gather) end(code uint16) error {
 		return nil
 	}
 	b := g.bufferLocked()
-	b.data = appendClose(b.data, code)
+	b.data = appendClose(b.data, code, g.masked)
 	g.ended = true
 	_, err := g.flushLocked(nil, false)
 	return err
@@ -355,9 +357,7 @@ func (g *gather) Write(p []byte) (int, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if p[0] == closeFrame {
-		if len(p) >= 4 {
-			g.closeCode = binary.BigEndian.Uint16(p[2:])
-		}
+		g.closeCode = closeCodeOf(p, g.masked)
 		return len(p), nil
 	}
 	if g.ended {
@@ -371,8 +371,14 @@ func (g *gather) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Read implements net.Conn. gws reads through the reader it was given.
-func (g *gather) Read(p []byte) (int, error) { return g.net.Read(p) }
+// Read implements net.Conn. On a server gws reads through the reader it was
+// given, and not from here.
+func (g *gather) Read(p []byte) (int, error) {
+	if g.source != nil {
+		return g.source.Read(p)
+	}
+	return g.net.Read(p)
+}
 
 // Close implements net.Conn. It does nothing: conn ends connections.
 func (g *gather) Close() error { return nil }
@@ -392,3 +398,12 @@ func (g *gather) SetReadDeadline(time.Time) error { return nil }
 
 // SetWriteDeadline implements net.Conn.
 func (g *gather) SetWriteDeadline(time.Time) error { return nil }
+
+// takeBack takes out what was appended and not written.
+func (g *gather) takeBack() *buffer {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	b := g.unsent
+	g.unsent = nil
+	return b
+}

@@ -20,7 +20,14 @@ const plainBuffer = 1 << 10
 // newReader returns what gws reads a connection through. early is what has been
 // read of it already; raw may be nil.
 func (t *transport) newReader(netConn net.Conn, raw syscall.RawConn, early []byte) *bufio.Reader {
-	source, size := io.Reader(netConn), plainBuffer
+	source, size := t.newSource(netConn, raw, early)
+	return bufio.NewReaderSize(source, size)
+}
+
+// newSource returns what a connection is read from, and the size of the buffer
+// that it is to be read through.
+func (t *transport) newSource(netConn net.Conn, raw syscall.RawConn, early []byte) (source io.Reader, size int) {
+	source, size = io.Reader(netConn), plainBuffer
 	if raw != nil {
 		in := &input{raw: raw, blocks: &t.blocks}
 		in.step = in.readStep
@@ -29,7 +36,7 @@ func (t *transport) newReader(netConn net.Conn, raw syscall.RawConn, early []byt
 	if len(early) > 0 {
 		source = io.MultiReader(bytes.NewReader(early), source)
 	}
-	return bufio.NewReaderSize(source, size)
+	return source, size
 }
 
 // An input reads from a socket. It has a buffer only while there is something

@@ -1,0 +1,453 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/upshift-go/upshift/client"
+	"github.com/upshift-go/upshift/codec"
+	"github.com/upshift-go/upshift/core"
+)
+
+// A ledger has what a server was told, by "count" events.
+type ledger struct {
+	mu   sync.Mutex
+	seen []int
+}
+
+func countOn(srv *core.Server) *ledger {
+	l := &ledger{}
+	core.On(srv.Of("/"), "count", func(_ context.Context, _ *core.Socket, n int) (int, error) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.seen = append(l.seen, n)
+		return n, nil
+	})
+	return l
+}
+
+func (l *ledger) take() []int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	seen := l.seen
+	l.seen = nil
+	return seen
+}
+
+func upTo(n int) []int {
+	numbers := make([]int, n)
+	for i := range numbers {
+		numbers[i] = i
+	}
+	return numbers
+}
+
+func TestEmitsWaitForTheConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, net, o := inMemory(t, core.Options{})
+		seen := countOn(srv)
+		c := newClient(t, memory, o)
+		var mu sync.Mutex
+		var told []string
+		c.OnAnyOutgoing(func(_ context.Context, event string, args []any) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, fmt.Sprint(event, args))
+		})
+		emit := func(n int) {
+			if err := c.Emit(t.Context(), "count", n); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for n := range 10 { // before there ever was a connection
+			emit(n)
+		}
+		connect(t, c)
+		for n := range 10 {
+			emit(10 + n)
+		}
+		synctest.Wait()
+		net.cut()
+		synctest.Wait()
+		if got := seen.take(); !slices.Equal(got, upTo(20)) {
+			t.Errorf("seen %v", got)
+		}
+		answers := make(chan int)
+		for n := range 10 {
+			emit(n)
+		}
+		go func() {
+			var n int
+			_ = c.Call(t.Context(), "count", []any{10}, &n)
+			answers <- n
+		}()
+		synctest.Wait()
+		net.mend()
+		if n := <-answers; n != 10 {
+			t.Errorf("answered %d", n)
+		}
+		if got := seen.take(); !slices.Equal(got, upTo(11)) {
+			t.Errorf("seen %v", got)
+		}
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		if len(told) != 31 || told[10] != "count[10]" || told[0] != "count[0]" {
+			t.Errorf("told %v", told)
+		}
+	})
+}
+
+func TestBufferIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, _, o := inMemory(t, core.Options{})
+		seen := countOn(srv)
+		o.MaxBufferedBytes = 10_000
+		c := newClient(t, memory, o)
+		n := 0
+		var err error
+		for ; err == nil; n++ {
+			err = c.Emit(t.Context(), "count", n)
+		}
+		if !errors.Is(err, client.ErrBufferFull) || n < 100 || n > 140 {
+			t.Errorf("after %d: %v", n, err)
+		}
+		if err := c.Call(t.Context(), "count", []any{0}); !errors.Is(err, client.ErrBufferFull) {
+			t.Errorf("Call: %v", err)
+		}
+		connect(t, c)
+		synctest.Wait()
+		if got := seen.take(); !slices.Equal(got, upTo(n-1)) {
+			t.Errorf("seen %v", got)
+		}
+		if err := c.Emit(t.Context(), "count", 0); err != nil {
+			t.Errorf("Emit: %v", err)
+		}
+	})
+}
+
+// A server that does not read makes the client say so, not grow.
+func TestOutboxIsBounded(t *testing.T) {
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv, _, o := inMemory(t, core.Options{MaxQueuedBytes: 1000})
+				hold := make(chan struct{})
+				core.On(srv.Of("/"), "hold", func(context.Context, *core.Socket, string) (core.None, error) {
+					<-hold
+					return core.None{}, nil
+				})
+				o.Transports = way.Transports
+				o.MaxBufferedBytes = 100_000
+				c := newClient(t, memory, o)
+				connect(t, c)
+				var err error
+				n := 0
+				for ; err == nil && n < 1000; n++ {
+					err = c.Emit(t.Context(), "hold", strings.Repeat("x", 1000))
+					synctest.Wait()
+				}
+				if !errors.Is(err, client.ErrBufferFull) {
+					t.Errorf("after %d: %v", n, err)
+				}
+				close(hold)
+				synctest.Wait()
+				if err := c.Emit(t.Context(), "hold", ""); err != nil {
+					t.Errorf("Emit: %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestNothingIsBuffered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, net, o := inMemory(t, core.Options{})
+		seen := countOn(srv)
+		o.MaxBufferedBytes = -1
+		c := newClient(t, memory, o)
+		if err := c.Emit(t.Context(), "count", 1); !errors.Is(err, client.ErrDisconnected) {
+			t.Errorf("Emit: %v", err)
+		}
+		connect(t, c)
+		if err := c.Emit(t.Context(), "count", 2); err != nil {
+			t.Errorf("Emit: %v", err)
+		}
+		synctest.Wait()
+		net.cut()
+		synctest.Wait()
+		if err := c.Emit(t.Context(), "count", 3); !errors.Is(err, client.ErrDisconnected) {
+			t.Errorf("Emit: %v", err)
+		}
+		if got := seen.take(); !slices.Equal(got, []int{2}) {
+			t.Errorf("seen %v", got)
+		}
+	})
+}
+
+func TestVolatileIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, net, o := inMemory(t, core.Options{})
+		seen := countOn(srv)
+		c := newClient(t, memory, o)
+		emit := func(n int) {
+			if err := c.Volatile().Emit(t.Context(), "count", n); err != nil {
+				t.Errorf("Emit: %v", err)
+			}
+		}
+		emit(1)
+		connect(t, c)
+		synctest.Wait()
+		emit(2)
+		synctest.Wait()
+		emit(3)
+		synctest.Wait()
+		net.cut()
+		synctest.Wait()
+		emit(4)
+		net.mend()
+		time.Sleep(time.Minute)
+		if got := seen.take(); !c.Connected() || !slices.Equal(got, []int{2, 3}) {
+			t.Errorf("seen %v", got)
+		}
+	})
+}
+
+func TestWhatCannotBeSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, _, o := inMemory(t, core.Options{MaxPayload: 1000})
+		countOn(srv)
+		c := newClient(t, memory, o)
+		connect(t, c)
+		ended, cancel := context.WithCancelCause(t.Context())
+		cancel(errDown)
+		for name, test := range map[string]struct {
+			ctx   context.Context
+			event string
+			arg   any
+			want  error
+		}{
+			"reserved name": {t.Context(), "connect", 1, codec.ErrReservedEvent},
+			"too large":     {t.Context(), "count", strings.Repeat("x", 1000), client.ErrTooLarge},
+			"no such value": {t.Context(), "count", math.Inf(1), nil},
+			"ended context": {ended, "count", 1, errDown},
+		} {
+			for way, err := range map[string]error{
+				"Emit":     c.Emit(test.ctx, test.event, test.arg),
+				"Call":     c.Call(test.ctx, test.event, []any{test.arg}),
+				"volatile": c.Volatile().Emit(test.ctx, test.event, test.arg),
+			} {
+				if err == nil || test.want != nil && !errors.Is(err, test.want) {
+					t.Errorf("%s, %s: %v", name, way, err)
+				}
+			}
+		}
+		if !c.Connected() {
+			t.Error("the connection was lost")
+		}
+		if err := c.Call(t.Context(), "count", []any{1}); err != nil {
+			t.Error(err)
+		}
+		_ = c.Close()
+		if err := c.Emit(t.Context(), "count", 1); !errors.Is(err, client.ErrClosed) {
+			t.Errorf("Emit: %v", err)
+		}
+		if err := c.Connect(t.Context()); !errors.Is(err, client.ErrClosed) {
+			t.Errorf("Connect: %v", err)
+		}
+	})
+}
+
+func TestCallsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, net, o := inMemory(t, core.Options{})
+		seen := countOn(srv)
+		core.On(srv.Of("/"), "never", func(ctx context.Context, _ *core.Socket, _ int) (int, error) {
+			<-ctx.Done()
+			return 0, nil
+		})
+		o.Socket.AckTimeout = 20 * time.Second
+		c := newClient(t, memory, o)
+
+		// One that still waits when its context ends is not sent.
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := c.Call(short, "count", []any{1}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Call: %v", err)
+		}
+		connect(t, c)
+		synctest.Wait()
+		if got := seen.take(); len(got) > 0 {
+			t.Errorf("seen %v", got)
+		}
+		start := time.Now()
+		if err := c.Call(t.Context(), "never", []any{1}); !errors.Is(err, client.ErrAckTimeout) || time.Since(start) != 20*time.Second {
+			t.Errorf("Call: %v after %s", err, time.Since(start))
+		}
+		go func() {
+			time.Sleep(time.Second)
+			net.cut()
+		}()
+		err := c.Call(t.Context(), "never", []any{1})
+		if e, ok := errors.AsType[*client.CloseError](err); !errors.Is(err, client.ErrDisconnected) || !ok || e.Reason == "" {
+			t.Errorf("Call: %v", err)
+		}
+		go func() {
+			time.Sleep(time.Second)
+			_ = c.Close()
+		}()
+		if err := c.Call(t.Context(), "count", []any{1}); !errors.Is(err, client.ErrClosed) {
+			t.Errorf("Call: %v", err)
+		}
+	})
+}
+
+func TestRetries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, net, o := inMemory(t, core.Options{})
+		var mu sync.Mutex
+		var tries []int
+		deaf := 0 // times that are not answered
+		core.On(srv.Of("/"), "try", func(ctx context.Context, _ *core.Socket, n int) (int, error) {
+			mu.Lock()
+			tries = append(tries, n)
+			hear := deaf == 0
+			deaf = max(deaf-1, 0)
+			mu.Unlock()
+			if !hear {
+				<-ctx.Done()
+			}
+			return n, nil
+		})
+		seen := func() []int {
+			mu.Lock()
+			defer mu.Unlock()
+			got := tries
+			tries = nil
+			return got
+		}
+		o.Socket = client.SocketOptions{Retries: 2, AckTimeout: 5 * time.Second}
+		c := newClient(t, memory, o)
+		for n := range 3 {
+			if err := c.Emit(t.Context(), "try", n); err != nil {
+				t.Fatal(err)
+			}
+		}
+		connect(t, c)
+		synctest.Wait()
+		if got := seen(); !slices.Equal(got, []int{0, 1, 2}) {
+			t.Errorf("tried %v", got)
+		}
+
+		// A lost connection counts as a try; a server's socket whose handler
+		// hangs is rid of with it.
+		mu.Lock()
+		deaf = 1
+		mu.Unlock()
+		answered := make(chan error, 2)
+		go func() { answered <- c.Call(t.Context(), "try", []any{7}) }()
+		synctest.Wait()
+		go func() { answered <- c.Call(t.Context(), "try", []any{8}) }()
+		synctest.Wait()
+		net.cut()
+		synctest.Wait()
+		net.mend()
+		for range 2 {
+			if err := <-answered; err != nil {
+				t.Errorf("Call: %v", err)
+			}
+		}
+		if got := seen(); !slices.Equal(got, []int{7, 7, 8}) {
+			t.Errorf("tried %v", got)
+		}
+
+		// Given up after all tries; the next one has its turn.
+		mu.Lock()
+		deaf = 1 // the handler is blocked for good, and the others queue behind it
+		mu.Unlock()
+		start := time.Now()
+		if err := c.Call(t.Context(), "try", []any{9}); !errors.Is(err, client.ErrAckTimeout) || time.Since(start) != 15*time.Second {
+			t.Errorf("Call: %v after %s", err, time.Since(start))
+		}
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := c.Call(short, "try", []any{10}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Call: %v", err)
+		}
+		go func() { answered <- c.Call(t.Context(), "try", []any{11}) }()
+		synctest.Wait()
+		net.cut()
+		synctest.Wait()
+		net.mend()
+		if err := <-answered; err != nil {
+			t.Errorf("Call: %v", err)
+		}
+	})
+}
+
+func TestRecovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, net, o := inMemory(t, core.Options{Recovery: &core.Recovery{}})
+		core.On(srv.Of("/"), "join", func(ctx context.Context, s *core.Socket, room string) (core.None, error) {
+			return core.None{}, s.Join(ctx, room)
+		})
+		o.Socket.Auth = map[string]any{"name": "joe"}
+		c := newClient(t, memory, o)
+		var mu sync.Mutex
+		var log []string
+		client.On(c, "news", func(_ context.Context, n int) (core.None, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			log = append(log, strconv.Itoa(n))
+			return core.None{}, nil
+		})
+		c.OnConnect(func(context.Context) {
+			mu.Lock()
+			defer mu.Unlock()
+			log = append(log, "connected")
+		})
+		connect(t, c)
+		id := c.ID()
+		if err := c.Call(t.Context(), "join", []any{"room"}); err != nil {
+			t.Fatal(err)
+		}
+		news := func(n int) {
+			if err := srv.Of("/").To("room").Emit(t.Context(), "news", n); err != nil {
+				t.Fatal(err)
+			}
+		}
+		news(1)
+		synctest.Wait()
+		net.cut()
+		synctest.Wait()
+		news(2)
+		news(3)
+		net.mend()
+		time.Sleep(5 * time.Second)
+		news(4)
+		synctest.Wait()
+		if got := fmt.Sprint(log); got != "[connected 1 2 3 connected 4]" {
+			t.Errorf("log %s", got)
+		}
+		if !c.Recovered() || c.ID() != id {
+			t.Errorf("recovered %v, id %q, was %q", c.Recovered(), c.ID(), id)
+		}
+		if s := srv.Of("/").Socket(id); s == nil {
+			t.Error("no such socket")
+		} else {
+			var auth struct{ Name string }
+			if err := s.Auth(&auth); err != nil || auth.Name != "joe" {
+				t.Errorf("auth %+v, %v", auth, err)
+			}
+		}
+	})
+}
