@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/upshift-go/upshift/core"
 )
 
 // Allocations are exact, unlike times, so they have ceilings. A broadcast
@@ -57,4 +59,27 @@ func ceilings(t *testing.T) map[string]int64 {
 		most[name] = n
 	}
 	return most
+}
+
+// What no observer asks for costs no allocation, whatever else is observed.
+func TestAllocsOfHooksThatAreNil(t *testing.T) {
+	srv, w, _ := wireServer(t, 1)
+	s := srv.Of("/").Sockets()[0]
+	emit := func() {
+		if err := s.Emit(t.Context(), "x", 1); err != nil {
+			t.Fatal(err)
+		}
+		<-w.sent
+		if err := s.Join(t.Context(), "room"); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Leave(t.Context(), "room"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := testing.AllocsPerRun(200, emit)
+	srv.Observe(core.Hooks{Connected: func(*core.Socket) {}})
+	if after := testing.AllocsPerRun(200, emit); after > before {
+		t.Errorf("%v allocations, %v without observers", after, before)
+	}
 }

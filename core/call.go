@@ -24,7 +24,7 @@ type call struct {
 //
 // A handler may call its own client: the answer does not queue behind it.
 func (s *Socket) Call(ctx context.Context, event string, args []any, answer ...any) error {
-	started := s.namespace.server.started()
+	started := since(s.namespace.server.watchers().called)
 	err := s.call(ctx, event, args, answer)
 	s.namespace.server.called(s, event, started, err)
 	return err

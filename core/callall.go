@@ -31,7 +31,6 @@ func (t Target) CallAll(ctx context.Context, event string, args []any) iter.Seq2
 			return
 		}
 		q, err := t.ask(event, args)
-		q.event = event
 		defer q.stop()
 		if err != nil {
 			yield(Reply{}, err)
@@ -73,8 +72,9 @@ func (q *question) over(c *call, err error) {
 // ask sends the event.
 func (t *Target) ask(event string, args []any) (*question, error) {
 	sockets := t.Sockets()
-	q := &question{done: make(chan *call, len(sockets)), calls: make(map[*call]uint64, len(sockets))}
+	q := &question{event: event, done: make(chan *call, len(sockets)), calls: make(map[*call]uint64, len(sockets))}
 	for _, n := range t.namespaces() {
+		q.started = since(n.server.watchers().called)
 		if err := q.ask(*t, n, sockets, event, args); err != nil {
 			return q, err
 		}

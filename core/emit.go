@@ -15,9 +15,9 @@ import (
 // it is queued for everybody: a client that does not read delays nobody. The
 // error says that the event cannot be encoded, that it is larger than an outbox
 // (ErrTooLarge) or, with Overflow(Refuse), that some clients had no room for it
-// (ErrOutboxFull); clients that cannot be reached are no error. Two emits from one goroutine arrive in order at
-// everybody who gets both. A ctx that has ended does not stop it: a handler may
-// still tell others what its client did last.
+// (ErrOutboxFull); clients that cannot be reached are no error. Two emits from one
+// goroutine arrive in order at everybody who gets both. A ctx that has ended does
+// not stop it: a handler may still tell others what its client did last.
 //
 // args are encoded by the server's codec; []byte anywhere in them arrives as
 // binary. They are not kept after Emit returns.
@@ -48,7 +48,7 @@ func (t *Target) emit(ctx context.Context, n *Namespace, event string, args []an
 
 // emitHere sends an event to those of the target who are in n, on this server.
 func (t *Target) emitHere(ctx context.Context, n *Namespace, event string, args []any) error {
-	started := n.server.started()
+	started := since(n.server.watchers().broadcasts)
 	recipients, err := t.sendHere(n, event, args)
 	n.server.broadcasted(ctx, Broadcasted{Namespace: n, Event: event, Recipients: recipients, Started: started, Err: err})
 	return err
@@ -115,7 +115,7 @@ func (n *Namespace) tellOutgoing(sockets []*Socket, event string, args []any) {
 
 // tellOutgoing is that of the namespace for one socket.
 func (s *Socket) tellOutgoing(event string, args []any) {
-	if len(s.namespace.load().onOutgoing) > 0 || s.namespace.server.observers.Load() != nil {
+	if len(s.namespace.load().onOutgoing) > 0 || s.namespace.server.watchers().sent {
 		s.namespace.tellOutgoing([]*Socket{s}, event, args)
 	}
 }

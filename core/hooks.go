@@ -15,7 +15,7 @@ type Session = session.Session
 
 // Hooks are told what happens on a server: they are for logs, metrics, traces
 // and tools that look at the whole, where middleware and OnConnect are for what
-// the program does. Fields that are nil cost nothing.
+// the program does. What no observer has a hook for costs next to nothing.
 //
 // A hook runs on the goroutine on which things happen, some of them for each
 // client of a broadcast. It must not block and must not change what it is
@@ -60,7 +60,8 @@ type Hooks struct {
 	// who would do the same work for each. The slices are not to be kept.
 	EventSentTo func(sockets []*Socket, event string, args []any)
 	// Broadcast is called when an event has been sent to a Target of one
-	// namespace. ctx is what was passed to Emit.
+	// namespace, other than a client's own (Socket.Self). ctx is what was passed
+	// to Emit.
 	Broadcast func(ctx context.Context, b *Broadcasted)
 	// Called is called when a Call, or one client's part of a CallAll, is over.
 	// took is how long the answer, or the error, was in coming.
@@ -84,34 +85,45 @@ func (srv *Server) Observe(h Hooks) (stop func()) {
 	added := &h
 	srv.mu.Lock()
 	defer srv.mu.Unlock()
-	srv.setHooks(append(slices.Clone(srv.hooks()), added))
+	srv.setHooks(append(slices.Clone(srv.watchers().all), added))
 	return func() {
 		srv.mu.Lock()
 		defer srv.mu.Unlock()
-		srv.setHooks(slices.DeleteFunc(slices.Clone(srv.hooks()), func(h *Hooks) bool { return h == added }))
+		srv.setHooks(slices.DeleteFunc(slices.Clone(srv.watchers().all), func(h *Hooks) bool { return h == added }))
 	}
 }
+
+// observers are the hooks there are, and which of those that cost something any of
+// them has. They are immutable.
+type observers struct {
+	all                                       []*Hooks
+	rooms, received, sent, broadcasts, called bool
+}
+
+var nobody observers
 
 func (srv *Server) setHooks(all []*Hooks) {
-	if len(all) == 0 {
-		srv.observers.Store(nil)
-		return
+	o := &observers{all: all}
+	for _, h := range all {
+		o.rooms = o.rooms || h.RoomJoined != nil || h.RoomLeft != nil
+		o.received = o.received || h.EventReceived != nil
+		o.sent = o.sent || h.EventSent != nil || h.EventSentTo != nil
+		o.broadcasts = o.broadcasts || h.Broadcast != nil
+		o.called = o.called || h.Called != nil
 	}
-	srv.observers.Store(&all)
+	srv.observers.Store(o)
 }
 
-// hooks are those there are, nil for none.
-func (srv *Server) hooks() []*Hooks {
-	if all := srv.observers.Load(); all != nil {
-		return *all
+func (srv *Server) watchers() *observers {
+	if o := srv.observers.Load(); o != nil {
+		return o
 	}
-	return nil
+	return &nobody
 }
 
-// tell calls a hook of each of the observers. Without any it costs next to
-// nothing.
+// tell calls a hook of each of the observers.
 func (srv *Server) tell(what string, call func(h *Hooks)) {
-	for _, h := range srv.hooks() {
+	for _, h := range srv.watchers().all {
 		err := guard(func() error {
 			call(h)
 			return nil
@@ -185,13 +197,16 @@ func (srv *Server) socketDisconnected(s *Socket, cause *CloseError) {
 // wantsRooms returns where to put the rooms that have changed, which is nil if
 // no observer wants to know.
 func (srv *Server) wantsRooms(news *[]string) *[]string {
-	if srv.observers.Load() == nil {
+	if !srv.watchers().rooms {
 		return nil
 	}
 	return news
 }
 
 func (srv *Server) roomsJoined(s *Socket, rooms []string) {
+	if len(rooms) == 0 {
+		return
+	}
 	srv.tell("RoomJoined", func(h *Hooks) {
 		if h.RoomJoined == nil {
 			return
@@ -203,6 +218,9 @@ func (srv *Server) roomsJoined(s *Socket, rooms []string) {
 }
 
 func (srv *Server) roomsLeft(s *Socket, rooms []string) {
+	if len(rooms) == 0 {
+		return
+	}
 	srv.tell("RoomLeft", func(h *Hooks) {
 		if h.RoomLeft == nil {
 			return
@@ -214,6 +232,9 @@ func (srv *Server) roomsLeft(s *Socket, rooms []string) {
 }
 
 func (srv *Server) eventReceived(s *Socket, event string, args Args) {
+	if !srv.watchers().received {
+		return
+	}
 	srv.tell("EventReceived", func(h *Hooks) {
 		if h.EventReceived != nil {
 			h.EventReceived(s, event, args)
@@ -222,8 +243,11 @@ func (srv *Server) eventReceived(s *Socket, event string, args Args) {
 }
 
 func (srv *Server) eventSent(sockets []*Socket, event string, args []any) {
+	if len(sockets) == 0 || !srv.watchers().sent {
+		return
+	}
 	srv.tell("EventSent", func(h *Hooks) {
-		if h.EventSentTo != nil && len(sockets) > 0 {
+		if h.EventSentTo != nil {
 			h.EventSentTo(sockets, event, args)
 		}
 		if h.EventSent == nil {
@@ -235,10 +259,10 @@ func (srv *Server) eventSent(sockets []*Socket, event string, args []any) {
 	})
 }
 
-// started is now, if an observer will ask for the time that something took, and
+// since is now if an observer wants to know how long something takes, and
 // otherwise the zero time.
-func (srv *Server) started() time.Time {
-	if srv.observers.Load() == nil {
+func since(wanted bool) time.Time {
+	if !wanted {
 		return time.Time{}
 	}
 	return time.Now()

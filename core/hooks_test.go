@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -176,6 +177,37 @@ func TestDisconnectCause(t *testing.T) {
 		synctest.Wait()
 		if !errors.Is(cause, errBanned) || core.ReasonOf(cause) != core.ServerDisconnect {
 			t.Errorf("OnDisconnect was told %v", cause)
+		}
+	})
+}
+
+// Each client's part of a CallAll is told, answered or not.
+func TestHookCalledForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := upshifttest.NewServer(t, core.Options{})
+		told := make(map[string]string)
+		srv.Observe(core.Hooks{Called: func(s *core.Socket, event string, took time.Duration, err error) {
+			told[s.ID()] = fmt.Sprint(event, " ", took, " ", err)
+		}})
+		fast := upshifttest.Dial(t, srv, "/", upshifttest.Options{})
+		fast.Handle("ask", func(e *upshifttest.Event) {
+			<-time.After(time.Second)
+			if err := e.Reply("yes"); err != nil {
+				t.Error(err)
+			}
+		})
+		silent := upshifttest.Dial(t, srv, "/", upshifttest.Options{})
+		silent.Handle("ask", func(*upshifttest.Event) {})
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		n := 0
+		for range srv.Of("/").To().CallAll(ctx, "ask", nil) {
+			n++
+		}
+		want := map[string]string{fast.ID(): "ask 1s <nil>", silent.ID(): "ask 3s context deadline exceeded"}
+		if n != 2 || !maps.Equal(told, want) {
+			t.Errorf("%d answers, told %v, want %v", n, told, want)
 		}
 	})
 }

@@ -131,11 +131,11 @@ type Options struct {
 	// where they were. Default: off.
 	Recovery *Recovery
 
-	// AllowRequest decides, once for each session, whether a handshake may
-	// go on. Its error's text is sent to the client with status 403. It runs
-	// on the request's goroutine and may block it. Use middleware to decide
-	// for each namespace, with the client's auth payload. It may set h.Context, whose values
-	// handlers then find in theirs. Default: all may.
+	// AllowRequest decides, once for each session, whether a handshake may go on.
+	// Its error's text is sent to the client with status 403. It runs on the
+	// request's goroutine and may block it. Use middleware to decide for each
+	// namespace, with the client's auth payload. It may set h.Context, whose
+	// values handlers then find in theirs. Default: all may.
 	AllowRequest func(ctx context.Context, h *Handshake) error
 	// CORS lets pages of other origins connect, on any transport. Default: none
 	// may, only those of the server's own: the host that a page comes from and

@@ -58,7 +58,7 @@ type Server struct {
 
 	recoveryBytes atomic.Int64                 // what all namespaces keep for recovery
 	middleware    atomic.Pointer[[]Middleware] // replaced as a whole, under mu
-	observers     atomic.Pointer[[]*Hooks]     // the same; nil if there are none
+	observers     atomic.Pointer[observers]    // the same; nil until there are any
 
 	adapterClosed sync.Once
 

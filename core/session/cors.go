@@ -25,7 +25,7 @@ type CORS struct {
 	// pages in files and in sandboxes.
 	Origins []string
 	// AllowOrigin decides instead of Origins when it is set. It is called for
-	// each request of a page of another origin, and must not block.
+	// every request of a page, once or twice, and must not block.
 	AllowOrigin func(origin string) bool
 	// Credentials allows cookies and HTTP authentication. It cannot go
 	// together with "*", which browsers refuse then.

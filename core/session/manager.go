@@ -81,11 +81,11 @@ type Options struct {
 	// CodeUnsupportedVersion.
 	AllowEIO3 bool
 
-	// AllowRequest decides whether a handshake may go on; its error's text
-	// is the body of the 403. It is not called for requests of a session
-	// that exists. It runs on the goroutine of the request and may block it.
-	// It may set h.Context, whose values
-	// handlers then find in theirs. Default: every handshake is allowed.
+	// AllowRequest decides whether a handshake may go on; its error's text is the
+	// body of the 403. It is not called for requests of a session that exists. It
+	// runs on the goroutine of the request and may block it. It may set
+	// h.Context, whose values handlers then find in theirs. Default: every
+	// handshake is allowed.
 	AllowRequest func(ctx context.Context, h *transports.Handshake) error
 	// GenerateID makes the session id. It must be unguessable and unique;
 	// an error, or an id that is in use, refuses the handshake. Default: 15
