@@ -56,7 +56,7 @@ func TestCloseAtAnyMoment(t *testing.T) {
 						}
 					})
 					for step := range delay {
-						time.Sleep(time.Millisecond)
+						<-time.After(time.Millisecond)
 						synctest.Wait()
 						switch step {
 						case 20:

@@ -215,7 +215,7 @@ func TestVolatileIsDropped(t *testing.T) {
 		synctest.Wait()
 		emit(4)
 		net.mend()
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		if got := seen.take(); !c.Connected() || !slices.Equal(got, []int{2, 3}) {
 			t.Errorf("seen %v", got)
 		}
@@ -294,7 +294,7 @@ func TestCallsEnd(t *testing.T) {
 			t.Errorf("Call: %v after %s", err, time.Since(start))
 		}
 		go func() {
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			net.cut()
 		}()
 		err := c.Call(t.Context(), "never", []any{1})
@@ -302,7 +302,7 @@ func TestCallsEnd(t *testing.T) {
 			t.Errorf("Call: %v", err)
 		}
 		go func() {
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			_ = c.Close()
 		}()
 		if err := c.Call(t.Context(), "count", []any{1}); !errors.Is(err, client.ErrClosed) {
@@ -432,7 +432,7 @@ func TestRecovery(t *testing.T) {
 		news(2)
 		news(3)
 		net.mend()
-		time.Sleep(5 * time.Second)
+		<-time.After(5 * time.Second)
 		news(4)
 		synctest.Wait()
 		if got := fmt.Sprint(log); got != "[connected 1 2 3 connected 4]" {

@@ -79,26 +79,28 @@ func ExampleDial_sequence() {
 		panic(err)
 	}
 	defer c.Close()
-	go func() {
-		for _, text := range []string{"one", "two", "three"} {
-			time.Sleep(10 * time.Millisecond)
-			_ = send.Emit(ctx, c, note{Text: text})
+	go func() { // what comes before the loop has begun is not seen by it
+		for range time.Tick(10 * time.Millisecond) {
+			if send.Emit(ctx, c, note{Text: "tick"}) != nil {
+				return
+			}
 		}
 	}()
+	heard := 0
 	for n, err := range sent.All(ctx, c) {
 		if err != nil {
 			fmt.Println(err)
 			return
 		}
 		fmt.Println(n.Text)
-		if n.Text == "three" {
+		if heard++; heard == 3 {
 			break
 		}
 	}
 	// Output:
-	// one
-	// two
-	// three
+	// tick
+	// tick
+	// tick
 }
 
 // Sockets of several namespaces share a connection.

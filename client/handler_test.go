@@ -163,14 +163,14 @@ func TestQueueIsBounded(t *testing.T) {
 		for range 5 {
 			_ = s.Emit(t.Context(), "slow", strings.Repeat("x", 1000))
 		}
-		time.Sleep(5 * time.Minute)
+		<-time.After(5 * time.Minute)
 		if err := c.Call(t.Context(), "count", []any{1}); err != nil {
 			t.Errorf("Call: %v", err)
 		}
 		for range 95 {
 			_ = s.Emit(t.Context(), "slow", strings.Repeat("x", 1000))
 		}
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		h.take()
 		close(hold)
 		synctest.Wait()
@@ -215,7 +215,7 @@ func TestIterator(t *testing.T) {
 		synctest.Wait()
 		net.cut() // it outlives the connection
 		net.mend()
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		for range 200 { // more than are kept
 			feed(text("c"))
 		}
@@ -245,7 +245,7 @@ func TestIterator(t *testing.T) {
 			}
 		}
 		go func() {
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			feed(text("a"), text("b"))
 		}()
 		for m, err := range posted.All(t.Context(), c) {
@@ -256,7 +256,7 @@ func TestIterator(t *testing.T) {
 		}
 		// By the server.
 		go func() {
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			srv.Of("/").Socket(c.ID()).Disconnect()
 		}()
 		n := 0
@@ -302,7 +302,7 @@ func TestRefusal(t *testing.T) {
 		if err := c.Connect(t.Context()); err == nil {
 			t.Error("accepted")
 		}
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		changes := h.take()
 		if got := states(changes); got != "con dis " || changes[1].Err == nil {
 			t.Errorf("changes %+v", changes)
@@ -346,7 +346,7 @@ func TestAuthFunc(t *testing.T) {
 			}
 			net.cut()
 			net.mend()
-			time.Sleep(10 * time.Second)
+			<-time.After(10 * time.Second)
 		}
 	})
 }
@@ -389,7 +389,7 @@ func TestPongsDoNotPileUp(t *testing.T) {
 		o.Transports = []string{client.WebSocket}
 		c := newClient(t, memory, o)
 		connect(t, c)
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		go func() { _ = c.Close() }()
 		<-served
 	})

@@ -220,14 +220,14 @@ func TestRemembersTheUpgrade(t *testing.T) {
 		o.RememberUpgrade = true
 		c := newClient(t, memory, o)
 		connect(t, c)
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		synctest.Wait()
 		if c.Transport() != client.WebSocket {
 			t.Errorf("on %s", c.Transport())
 		}
 		net.cut()
 		net.mend()
-		time.Sleep(5 * time.Second)
+		<-time.After(5 * time.Second)
 		synctest.Wait()
 		if got := strings.Join(opened, " "); got != "polling websocket" {
 			t.Errorf("opened on %s", got)
@@ -303,7 +303,7 @@ func TestWakesFromSleep(t *testing.T) {
 		if len(changes) < 3 || client.ReasonOf(changes[2].Err) != client.PingTimeout {
 			t.Errorf("changes %+v", changes)
 		}
-		time.Sleep(5 * time.Second)
+		<-time.After(5 * time.Second)
 		if got := seen.take(); len(got) != 1 || !c.Connected() {
 			t.Errorf("seen %v", got)
 		}

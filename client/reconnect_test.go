@@ -77,7 +77,7 @@ func TestReconnectsWithBackoff(t *testing.T) {
 				}
 				net.dialed()
 				start := time.Now()
-				time.Sleep(30 * time.Second)
+				<-time.After(30 * time.Second)
 				synctest.Wait()
 				dials := net.dialed()
 				after := make([]time.Duration, 0, len(dials))
@@ -93,7 +93,7 @@ func TestReconnectsWithBackoff(t *testing.T) {
 					}
 				}
 				net.mend()
-				time.Sleep(3 * time.Second)
+				<-time.After(3 * time.Second)
 				synctest.Wait()
 				if !c.Connected() || c.ID() == id {
 					t.Errorf("connected %v, id %q", c.Connected(), c.ID())
@@ -168,7 +168,7 @@ func TestConnectEndsWithItsContext(t *testing.T) {
 			t.Errorf("Connect: %v", err)
 		}
 		net.mend() // it goes on trying
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		if !c.Connected() {
 			t.Errorf("state %s", c.State())
 		}
@@ -184,18 +184,18 @@ func TestNoticesASilentServer(t *testing.T) {
 				c := newClient(t, memory, o)
 				h := watch(c)
 				connect(t, c)
-				time.Sleep(5 * time.Minute) // heartbeats
+				<-time.After(5 * time.Minute) // heartbeats
 				if changes := h.take(); states(changes) != "con con " {
 					t.Errorf("changes %+v", changes)
 				}
 				net.vanish()
-				time.Sleep(45*time.Second + time.Millisecond)
+				<-time.After(45*time.Second + time.Millisecond)
 				synctest.Wait()
 				lost := h.take()
 				if len(lost) == 0 || client.ReasonOf(lost[0].Err) != client.PingTimeout {
 					t.Fatalf("lost: %+v", lost)
 				}
-				time.Sleep(10 * time.Second)
+				<-time.After(10 * time.Second)
 				if !c.Connected() {
 					t.Errorf("state %s", c.State())
 				}
@@ -213,7 +213,7 @@ func TestWithoutReconnection(t *testing.T) {
 		connect(t, c)
 		net.cut()
 		net.mend()
-		time.Sleep(time.Hour)
+		<-time.After(time.Hour)
 		if got := states(h.take()); got != "con con dis dis " || c.State() != client.Disconnected {
 			t.Errorf("states %s", got)
 		}
@@ -228,13 +228,13 @@ func TestDisconnectEndsTheAttempts(t *testing.T) {
 		c := newClient(t, memory, net.options(t))
 		done := make(chan error)
 		go func() { done <- c.Connect(t.Context()) }()
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		c.Disconnect()
 		if err := <-done; !errors.Is(err, client.ErrDisconnected) {
 			t.Errorf("Connect: %v", err)
 		}
 		net.dialed()
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		if n := len(net.dialed()); n != 0 {
 			t.Errorf("dialed %d times", n)
 		}

@@ -175,32 +175,7 @@ func TestGoClientKeepsOrderThroughTheUpgrade(t *testing.T) {
 				return event.None{}, nil
 			})
 		})
-		if err := c.Emit(t.Context(), "flood", events, "padding"); err != nil {
-			t.Fatal(err)
-		}
-		for n := range events {
-			if err := c.Emit(t.Context(), "count", n); err != nil {
-				t.Fatal(err)
-			}
-			if n%50 == 0 {
-				goCall(t, c, "echo", nil)
-			}
-		}
-		for n, seen := range srv.awaitN(t, events, "counts", func(o observed) bool { return o.Kind == "count" }) {
-			if seen.N != n {
-				t.Fatalf("the server has %d instead of %d", seen.N, n)
-			}
-		}
-		for n := range events {
-			select {
-			case got := <-drops:
-				if got != n {
-					t.Fatalf("received %d instead of %d", got, n)
-				}
-			case <-time.After(patience):
-				t.Fatalf("waited in vain for %d", n)
-			}
-		}
+		traffic(t, srv, c, drops, events)
 		srv.saw(t, "upgrade")
 		_ = c.Close()
 	}

@@ -7,7 +7,7 @@
 //
 //	upshift_sessions{transport}                        sessions, by the transport they use now
 //	upshift_sessions_opened_total, upshift_sessions_closed_total{reason}
-//	upshift_upgrades_total{transport,outcome}          ok, error
+//	upshift_upgrades_total{transport,outcome}          ok, failed
 //	upshift_requests_refused_total{code,context}       HTTP requests
 //	upshift_sockets{namespace}, upshift_rooms{namespace}
 //	upshift_connects_total{namespace,outcome}, upshift_disconnects_total{namespace,reason}
@@ -115,7 +115,11 @@ func (m *meter) hooks() core.Hooks {
 			v.sessionsClosed.WithLabelValues(string(cause.Reason)).Inc()
 		},
 		Upgraded: func(_ *core.Session, transport string, err error) {
-			v.upgrades.WithLabelValues(transport, outcome(err)).Inc()
+			ended := "ok"
+			if err != nil {
+				ended = "failed"
+			}
+			v.upgrades.WithLabelValues(transport, ended).Inc()
 		},
 		RequestRefused: func(e *core.RequestError) {
 			v.requestsRefused.WithLabelValues(strconv.Itoa(int(e.Code)), e.Context).Inc()

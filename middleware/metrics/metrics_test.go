@@ -1,12 +1,14 @@
 package metrics_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -19,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/upshift-go/upshift/client"
 	"github.com/upshift-go/upshift/core"
 	"github.com/upshift-go/upshift/middleware/metrics"
 	"github.com/upshift-go/upshift/upshifttest"
@@ -171,6 +174,69 @@ func TestHTTP(t *testing.T) {
 		`upshift_sessions{transport="polling",zone="a"}`:               "1",
 		`upshift_requests_refused_total{code="0",context="",zone="a"}`: "1",
 		`upshift_requests_refused_total{code="1",context="",zone="a"}`: "1",
+	})
+}
+
+// An upgrade that something on the way cuts off is counted as failed, and the
+// session goes on.
+func TestUpgrades(t *testing.T) {
+	reg := prometheus.NewPedanticRegistry()
+	srv, err := core.New(core.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := metrics.Attach(srv, metrics.Options{Registerer: reg}); err != nil {
+		t.Fatal(err)
+	}
+	upgraded, opened := make(chan error, 2), make(chan string, 2)
+	srv.Observe(core.Hooks{
+		SessionOpened: func(s *core.Session) { opened <- s.ID() },
+		Upgraded:      func(_ *core.Session, _ string, err error) { upgraded <- err },
+	})
+	site := httptest.NewServer(srv)
+	defer site.Close()
+	defer func() {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_ = srv.Shutdown(ctx)
+	}()
+
+	c, err := client.Dial(t.Context(), site.URL, client.Options{Transports: []string{"polling", "websocket"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	<-opened
+	if err := <-upgraded; err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.Get(site.URL + "/socket.io/?EIO=4&transport=polling")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	conn, err := net.Dial("tcp", site.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = fmt.Fprintf(conn, "GET /socket.io/?EIO=4&transport=websocket&sid=%s HTTP/1.1\r\nHost: %s\r\n"+
+		"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
+		<-opened, site.Listener.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, err := bufio.NewReader(conn).ReadString('\n'); !strings.Contains(status, " 101 ") {
+		t.Fatal(status, err)
+	}
+	_ = conn.Close()
+	if err := <-upgraded; err == nil {
+		t.Fatal("the upgrade that was cut off has succeeded")
+	}
+	expect(t, scrape(t, reg), map[string]string{
+		`upshift_upgrades_total{outcome="ok",transport="websocket"}`:     "1",
+		`upshift_upgrades_total{outcome="failed",transport="websocket"}`: "1",
+		`upshift_sessions{transport="websocket"}`:                        "1",
+		`upshift_sessions{transport="polling"}`:                          "1",
 	})
 }
 
