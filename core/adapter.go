@@ -5,18 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
+	"strings"
 
 	"github.com/upshift-go/upshift/codec"
-	"github.com/upshift-go/upshift/core/session"
 )
 
 // An Adapter connects a server with the others of its cluster: what is sent to
 // a Target reaches the sockets of the others too, and servers can send each
-// other events. A server without one is alone.
+// other events. A server without one is alone. Package adapters/cluster has one
+// that asks of a broker only that it carries messages, and adaptertest tests
+// any.
 //
-// All methods but Attach are called from any goroutine, and must not keep what
-// they are passed after they have returned. A message of one server reaches
-// another in the order in which it was sent, or not at all.
+// Methods are called from any goroutine, and must not keep what they are passed
+// after they have returned. A message of one server reaches another in the
+// order in which it was sent, or not at all. Nothing that is sent comes back to
+// the server itself.
 type Adapter interface {
 	// Attach is called once, by New, before anything else. The adapter passes
 	// what the other servers send to node. An error makes New fail.
@@ -25,12 +29,31 @@ type Adapter interface {
 	// them. The sockets of this server get it whether or not there is an
 	// error.
 	Broadcast(ctx context.Context, b *Broadcast) error
+	// CallAll sends an event on to the other servers and yields what their
+	// clients answer, until all have or ctx ends; ctx has a deadline. If then an
+	// answer is missing, of a client or a server, the last that is yielded is a
+	// *PartialError.
+	CallAll(ctx context.Context, b *Broadcast) iter.Seq2[Args, error]
+	// Update has the other servers change something about their sockets. It
+	// does not wait for them.
+	Update(ctx context.Context, u *Update) error
+	// Fetch returns the sockets of the other servers that are in one of the
+	// rooms in, or all if there are none, but in none of except. If a server does
+	// not answer, those of the others come with a *PartialError. If ctx has no
+	// deadline the adapter sets one.
+	Fetch(ctx context.Context, namespace string, in, except []string) ([]SocketInfo, error)
 	// Emit sends an event to the other servers themselves. It does not wait
 	// for them.
 	Emit(ctx context.Context, e *ServerEvent) error
 	// Call sends an event to the other servers and yields what each of them
-	// answers, or why there is no answer, until ctx ends.
+	// answers, or why there is no answer. It ends when all have answered, or
+	// with a *PartialError. If ctx has no deadline the adapter sets one.
 	Call(ctx context.Context, e *ServerEvent) iter.Seq2[Args, error]
+	// Changed says that a namespace, or rooms of it, may have come to be or may
+	// be gone on this server; Node.Has tells. It must return at once and must
+	// not call the node, since locks are held. What Has says after the last
+	// call is what counts. Rooms named after sockets are not reported.
+	Changed(namespace string, rooms ...string)
 	// Close is called once, when the server has shut down. ctx limits how
 	// long it may take.
 	Close(ctx context.Context) error
@@ -42,10 +65,28 @@ type Node interface {
 	// Deliver sends what another server has broadcast to the sockets of this
 	// one. It does not wait for them.
 	Deliver(ctx context.Context, b *Broadcast) error
+	// CallAll does so for an event that is to be answered, says how many sockets
+	// are asked, and yields their answers as Target.CallAll does. ctx has a
+	// deadline.
+	CallAll(ctx context.Context, b *Broadcast, asked func(n int)) iter.Seq2[Reply, error]
+	// Update changes something about the sockets of this server.
+	Update(ctx context.Context, u *Update) error
+	// Describe returns those of this server's sockets that Adapter.Fetch is
+	// about.
+	Describe(namespace string, in, except []string) []SocketInfo
 	// HandleServerEvent runs the handler of an event of another server. It
 	// blocks for as long as the handler takes. ok is false if there is no
 	// handler.
 	HandleServerEvent(ctx context.Context, e *ServerEvent) (answer []any, ok bool, err error)
+	// Has reports whether the server has a namespace and, if room is not empty,
+	// somebody in that room of it.
+	Has(namespace, room string) bool
+	// Namespaces and Rooms are what there is now, in no order. Rooms named after
+	// sockets are not among them.
+	Namespaces() []string
+	Rooms(namespace string) []string
+	// Logger is that of the server.
+	Logger() *slog.Logger
 }
 
 // A Broadcast is an event on its way to a target on other servers.
@@ -58,6 +99,15 @@ type Broadcast struct {
 	NoCompress bool
 	Overflow   Overflow // as it was passed to Target.Overflow, or what Latest has set
 	Key        string   // of Target.Latest
+}
+
+// An Update is what one server has the others do with their sockets of a target.
+type Update struct {
+	Namespace    string
+	In, Except   []string // as in Broadcast
+	Join, Leave  []string // rooms
+	Disconnect   bool     // from the namespace
+	CloseSession bool     // with the whole session
 }
 
 // A ServerEvent is an event that one server sends the others. It does not reach
@@ -73,9 +123,42 @@ var (
 	// ErrNoAdapter: there is no Options.Adapter, so there are no other
 	// servers that could be reached.
 	ErrNoAdapter = errors.New("core: no adapter to other servers")
+	// ErrPartial: not all servers of the cluster, or not all of their clients,
+	// have answered in time. What did arrive is there. Errors that wrap it are
+	// of type *PartialError.
+	ErrPartial = errors.New("core: answers are missing")
 	// ErrReservedEvent: the name is reserved by the protocol.
 	ErrReservedEvent = codec.ErrReservedEvent
 )
+
+// A PartialError says whose answers are missing when a question to the cluster
+// has run out of time.
+type PartialError struct {
+	// Servers is how many other servers were asked, and Answered how many of
+	// them have answered.
+	Servers, Answered int
+	// Silent are the ids of the others, as far as they are known.
+	Silent []string
+	// Clients is how many clients of the servers that have answered have not.
+	Clients int
+	// Err is why there was no more waiting, such as context.DeadlineExceeded.
+	Err error
+}
+
+// Error says how many are missing, and who.
+func (e *PartialError) Error() string {
+	text := fmt.Sprintf("%v: %d of %d other servers", ErrPartial, e.Answered, e.Servers)
+	if len(e.Silent) > 0 {
+		text += ", not " + strings.Join(e.Silent, ", ")
+	}
+	if e.Clients > 0 {
+		text += fmt.Sprintf("; %d clients are silent", e.Clients)
+	}
+	return fmt.Sprintf("%s: %v", text, e.Err)
+}
+
+// Unwrap returns ErrPartial and the cause.
+func (e *PartialError) Unwrap() []error { return []error{ErrPartial, e.Err} }
 
 // Local keeps to the sockets of this server. Without an adapter there are no
 // others.
@@ -84,37 +167,57 @@ func (t Target) Local() Target {
 	return t
 }
 
+// elsewhere reports whether the target may be on other servers too.
+func (t *Target) elsewhere(n *Namespace) bool {
+	return n.server.options.Adapter != nil && !t.local && (t.self == nil || len(t.in) > 0 || len(t.except) > 0)
+}
+
+// rooms is whom the target is, for other servers.
+func (t *Target) rooms() (in, except []string) {
+	if t.self != nil {
+		return append([]string{t.self.id}, t.in...), t.except
+	}
+	return t.in, t.except
+}
+
+// broadcast is an event as it goes to other servers.
+func (t *Target) broadcast(n *Namespace, event string, args []any) *Broadcast {
+	b := &Broadcast{
+		Namespace: n.name, Event: event, Args: args,
+		Volatile: t.delivery.Volatile, NoCompress: t.noCompress,
+		Overflow: t.delivery.Overflow, Key: t.delivery.Key,
+	}
+	b.In, b.Except = t.rooms()
+	return b
+}
+
 // publish sends an event on to the other servers, if they are meant. There is an
 // adapter.
 func (t *Target) publish(ctx context.Context, n *Namespace, event string, args []any) error {
 	if t.local {
 		return nil
 	}
-	b := &Broadcast{
-		Namespace: n.name, In: t.in, Except: t.except, Event: event, Args: args,
-		Volatile: t.delivery.Volatile, NoCompress: t.noCompress,
-		Overflow: t.delivery.Overflow, Key: t.delivery.Key,
-	}
-	if t.self != nil {
-		b.In = append([]string{t.self.id}, t.in...)
-	}
-	if err := n.server.options.Adapter.Broadcast(ctx, b); err != nil {
+	if err := n.server.options.Adapter.Broadcast(ctx, t.broadcast(n, event, args)); err != nil {
 		return fmt.Errorf("core: other servers were not reached: %w", err)
 	}
 	return nil
 }
 
-// Deliver implements Node.
-func (srv *Server) Deliver(ctx context.Context, b *Broadcast) error {
-	srv.mu.RLock()
-	n := srv.namespaces[b.Namespace]
-	srv.mu.RUnlock()
-	if n == nil {
-		return nil // nobody is there
+// update has the other servers change something about their sockets of the
+// target.
+func (t *Target) update(ctx context.Context, change Update) error {
+	var failed error
+	for _, n := range t.namespaces() {
+		if !t.elsewhere(n) {
+			continue
+		}
+		change.Namespace = n.name
+		change.In, change.Except = t.rooms()
+		if err := n.server.options.Adapter.Update(ctx, &change); err != nil {
+			failed = fmt.Errorf("core: other servers were not reached: %w", err)
+		}
 	}
-	t := Target{namespace: n, in: b.In, except: b.Except, noCompress: b.NoCompress, local: true}
-	t.delivery = session.Delivery{Volatile: b.Volatile, Overflow: b.Overflow, Key: b.Key}
-	return t.Emit(ctx, b.Event, b.Args...)
+	return failed
 }
 
 // ServerSideEmit sends an event to the other servers of the cluster, where the
@@ -169,52 +272,4 @@ func checkServerSide(event string) error {
 		return fmt.Errorf("core: %w: %q", ErrReservedEvent, event)
 	}
 	return nil
-}
-
-// HandleServerEvent implements Node.
-func (srv *Server) HandleServerEvent(ctx context.Context, e *ServerEvent) (answer []any, ok bool, err error) {
-	srv.mu.RLock()
-	n := srv.namespaces[e.Namespace]
-	srv.mu.RUnlock()
-	if n == nil {
-		return nil, false, nil
-	}
-	fn := n.load().serverSide[e.Event]
-	if fn == nil {
-		return nil, false, nil
-	}
-	args, err := srv.rawArgs(e.Args)
-	if err != nil {
-		return nil, true, err
-	}
-	err = guard(func() error {
-		value, err := fn(ctx, args)
-		answer = []any{value}
-		return err
-	})
-	if err != nil {
-		return nil, true, err
-	}
-	return answer, true, nil
-}
-
-// rawArgs returns values in the form that handlers bind.
-func (srv *Server) rawArgs(values []any) (Args, error) {
-	if len(values) == 1 {
-		if args, ok := values[0].(Args); ok {
-			return args, nil
-		}
-	}
-	frames, err := srv.options.Codec.Encode(nil, &codec.Packet{Type: codec.Event, Args: values})
-	if err != nil {
-		return Args{}, err
-	}
-	decoder := srv.options.Codec.NewDecoder()
-	for _, f := range frames {
-		r, complete, err := decoder.Decode(f)
-		if err != nil || complete {
-			return r.Args, err
-		}
-	}
-	return Args{}, nil
 }

@@ -21,6 +21,8 @@ type member struct {
 	node   core.Node
 	err    error // of everything that is sent
 	closed int
+
+	changes []string // as they were reported
 }
 
 func (b *bus) join() *member {
@@ -53,6 +55,44 @@ func (m *member) Broadcast(ctx context.Context, b *core.Broadcast) error {
 		}
 	}
 	return nil
+}
+
+func (m *member) CallAll(ctx context.Context, b *core.Broadcast) iter.Seq2[core.Args, error] {
+	return func(yield func(core.Args, error) bool) {
+		for node := range m.others() {
+			for reply, err := range node.CallAll(ctx, b, func(int) {}) {
+				if err != nil {
+					err = &core.PartialError{Servers: 1, Answered: 1, Clients: 1, Err: err}
+				}
+				if args, _ := reply.Answer.(core.Args); !yield(args, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func (m *member) Update(ctx context.Context, u *core.Update) error {
+	if m.err != nil {
+		return m.err
+	}
+	for node := range m.others() {
+		if err := node.Update(ctx, u); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *member) Fetch(_ context.Context, namespace string, in, except []string) (all []core.SocketInfo, err error) {
+	for node := range m.others() {
+		all = append(all, node.Describe(namespace, in, except)...)
+	}
+	return all, m.err
+}
+
+func (m *member) Changed(namespace string, rooms ...string) {
+	m.changes = append(m.changes, strings.Join(append([]string{namespace}, rooms...), " "))
 }
 
 func (m *member) Emit(ctx context.Context, e *core.ServerEvent) error {

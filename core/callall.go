@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"iter"
+	"sync"
 	"time"
 
 	"github.com/upshift-go/upshift/codec"
@@ -12,14 +13,16 @@ import (
 // Reply is one client's answer to a CallAll, not decoded yet.
 type Reply = event.RawReply
 
-// CallAll sends an event to the target and yields the answers as they arrive:
-// one for each client, with an error for those that did not answer. A client
-// that leaves is yielded with ErrDisconnected, one for which the event was
-// dropped with ErrDropped, refused with ErrOutboxFull, and one that has not
-// answered when ctx ends with context.Cause(ctx). So every client of the
-// target is yielded once, and an empty target yields nothing. The event is
-// sent when the loop begins; a loop that stops early waits for nobody. The
-// event is not kept for recovery.
+// CallAll sends an event to the target, on all servers, and yields the answers
+// as they arrive: one for each client, with an error for those that did not
+// answer. A client that leaves is yielded with ErrDisconnected, one for which the
+// event was dropped with ErrDropped, refused with ErrOutboxFull, and one that has
+// not answered when ctx ends with context.Cause(ctx). So every client of the
+// target on this server is yielded once, and an empty target yields nothing. Of
+// clients on other servers the answers are yielded, without the ids of their
+// sockets; if some are missing when ctx ends, one *PartialError stands for all
+// of them. The event is sent when the loop begins; a loop that stops early waits
+// for nobody. The event is not kept for recovery.
 //
 // ctx needs a deadline, since a client may never answer; without one, all that
 // is yielded is ErrNoDeadline. An event that cannot be encoded yields nothing
@@ -30,27 +33,94 @@ func (t Target) CallAll(ctx context.Context, event string, args []any) iter.Seq2
 			yield(Reply{}, ErrNoDeadline)
 			return
 		}
-		q, err := t.ask(event, args)
-		defer q.stop()
-		if err != nil {
-			yield(Reply{}, err)
+		t.callAll(ctx, event, args, func(int) {}, yield)
+	}
+}
+
+// callAll also says how many sockets of this server are asked.
+func (t Target) callAll(ctx context.Context, event string, args []any, asked func(n int), yield func(Reply, error) bool) {
+	q, err := t.ask(event, args)
+	defer q.stop()
+	if err != nil {
+		yield(Reply{}, err)
+		return
+	}
+	asked(len(q.calls))
+	far, cancel := t.askOthers(ctx, event, args)
+	defer cancel()
+	for len(q.calls) > 0 {
+		c, reply := q.next(ctx, far)
+		if reply != nil {
+			if !yield(Reply{Answer: reply.answer}, reply.err) {
+				return
+			}
+			continue
+		}
+		if c == nil {
+			break
+		}
+		q.over(c, c.err)
+		if !yield(Reply{SocketID: c.socket.id, Answer: c.answer}, c.err) {
 			return
 		}
-		for len(q.calls) > 0 {
-			c := q.next(ctx)
-			if c == nil {
-				break
-			}
-			q.over(c, c.err)
-			if !yield(Reply{SocketID: c.socket.id, Answer: c.answer}, c.err) {
-				return
-			}
+	}
+	for c := range q.calls {
+		q.over(c, context.Cause(ctx))
+		if !yield(Reply{SocketID: c.socket.id, Answer: codec.Args{}}, context.Cause(ctx)) {
+			return
 		}
-		for c := range q.calls {
-			q.over(c, context.Cause(ctx))
-			if !yield(Reply{SocketID: c.socket.id, Answer: codec.Args{}}, context.Cause(ctx)) {
-				return
+	}
+	if far == nil {
+		return
+	}
+	for reply := range far {
+		if !yield(Reply{Answer: reply.answer}, reply.err) {
+			return
+		}
+	}
+}
+
+// A farReply is what a client of another server has answered.
+type farReply struct {
+	answer codec.Args
+	err    error
+}
+
+// askOthers sends the event to the other servers. The channel, which is nil if
+// there are none, is closed after the last answer; stop ends it early.
+func (t *Target) askOthers(ctx context.Context, event string, args []any) (replies <-chan *farReply, stop func()) {
+	var broadcasts []*Broadcast
+	for _, n := range t.namespaces() {
+		if t.elsewhere(n) {
+			broadcasts = append(broadcasts, t.broadcast(n, event, args))
+		}
+	}
+	if len(broadcasts) == 0 {
+		return nil, func() {}
+	}
+	adapter := t.namespaces()[0].server.options.Adapter
+	ctx, cancel := context.WithCancel(ctx)
+	c, given := make(chan *farReply), make(chan struct{})
+	var wg sync.WaitGroup
+	for _, b := range broadcasts {
+		wg.Go(func() {
+			for answer, err := range adapter.CallAll(ctx, b) {
+				select {
+				case c <- &farReply{answer, err}:
+				case <-given:
+					return
+				}
 			}
+		})
+	}
+	go func() {
+		wg.Wait()
+		close(c)
+	}()
+	return c, func() {
+		close(given)
+		cancel()
+		for range c { //nolint:revive // until the goroutines have ended
 		}
 	}
 }
@@ -112,20 +182,29 @@ func (q *question) ask(t Target, n *Namespace, sockets []*Socket, event string, 
 	return nil
 }
 
-// next returns the next call that is over, or nil when ctx has ended.
-func (q *question) next(ctx context.Context) *call {
-	var c *call
-	select {
-	case c = <-q.done:
-	case <-ctx.Done():
+// next returns the next call that is over, or nil when ctx has ended. What
+// arrives from another server comes first, as a reply; then c is nil. far is
+// nil, or set to that, when there is no more of it.
+func (q *question) next(ctx context.Context, far <-chan *farReply) (c *call, reply *farReply) {
+	for {
 		select {
-		case c = <-q.done: // it came at the same time
-		default:
-			return nil
+		case c = <-q.done:
+		case reply, ok := <-far:
+			if !ok {
+				far = nil
+				continue
+			}
+			return nil, reply
+		case <-ctx.Done():
+			select {
+			case c = <-q.done: // it came at the same time
+			default:
+				return nil, nil
+			}
 		}
+		delete(q.calls, c)
+		return c, nil
 	}
-	delete(q.calls, c)
-	return c
 }
 
 // stop gives up the calls that are not over.

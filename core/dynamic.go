@@ -165,6 +165,7 @@ func (srv *Server) addChild(d *Dynamic, name string, params map[string]string) *
 	srv.namespaces[name] = n
 	d.children[name] = n
 	srv.dynamicCount++
+	srv.changed(name)
 	return n
 }
 
@@ -203,6 +204,7 @@ func (srv *Server) countOut(n *Namespace) bool {
 	delete(srv.namespaces, n.name)
 	delete(n.dynamic.children, n.name)
 	srv.dynamicCount--
+	srv.changed(n.name)
 	return true
 }
 

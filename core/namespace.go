@@ -28,6 +28,9 @@ func newNamespace(server *Server, name string) *Namespace {
 	if server.options.Recovery != nil {
 		n.recovery = newRecovery(n)
 	}
+	if a := server.options.Adapter; a != nil {
+		n.rooms.changed = func(room string) { a.Changed(name, room) }
+	}
 	return n
 }
 

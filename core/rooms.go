@@ -19,6 +19,9 @@ type rooms struct {
 	mu        sync.RWMutex // guards what follows, and rooms, ownRoom and gone of every socket
 	connected map[string]*Socket
 	members   map[string]map[*Socket]struct{}
+
+	// changed is told of rooms that come to be or go, with mu held. nil is nobody.
+	changed func(room string)
 }
 
 // join puts s into rooms, unless it has left for good. It stops at the first
@@ -49,6 +52,7 @@ func (r *rooms) join(s *Socket, names []string, limit int, news *[]string) error
 			}
 			room = make(map[*Socket]struct{})
 			r.members[name] = room
+			r.tell(name)
 		}
 		room[s] = struct{}{}
 		if news != nil {
@@ -88,7 +92,22 @@ func (r *rooms) drop(s *Socket, name string) {
 	delete(room, s)
 	if len(room) == 0 {
 		delete(r.members, name)
+		r.tell(name)
 	}
+}
+
+func (r *rooms) tell(name string) {
+	if r.changed != nil {
+		r.changed(name)
+	}
+}
+
+// has reports whether somebody is in a room.
+func (r *rooms) has(name string) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	s := r.connected[name]
+	return len(r.members[name]) > 0 || s != nil && s.ownRoom
 }
 
 // connect makes s reachable and queues the packets that tell its client. The

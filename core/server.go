@@ -91,12 +91,12 @@ func New(o Options) (*Server, error) {
 			return nil, err
 		}
 	}
-	srv.Of("/")
 	if o.Adapter != nil {
-		if err := o.Adapter.Attach(srv); err != nil {
+		if err := o.Adapter.Attach(node{srv}); err != nil {
 			return nil, fmt.Errorf("core: Options.Adapter: %w", err)
 		}
 	}
+	srv.Of("/")
 	return srv, nil
 }
 
@@ -122,9 +122,18 @@ func (srv *Server) Of(name string) *Namespace {
 	if n == nil {
 		n = newNamespace(srv, name)
 		srv.namespaces[name] = n
+		srv.changed(name)
 	}
 	n.pinned = true
 	return n
+}
+
+// changed tells the adapter of a namespace that has come to be or is gone. The
+// lock is held.
+func (srv *Server) changed(name string) {
+	if srv.options.Adapter != nil {
+		srv.options.Adapter.Changed(name)
+	}
 }
 
 // Use adds middleware for connects and events of every namespace, those that

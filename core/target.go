@@ -92,7 +92,8 @@ const (
 	DropOldest = session.DropOldest
 )
 
-// Sockets returns the sockets of the target on this server, in no order.
+// Sockets returns the sockets of the target on this server, in no order. Fetch
+// is for those of all servers.
 func (t Target) Sockets() []*Socket {
 	var all []*Socket
 	for _, n := range t.namespaces() {
@@ -101,29 +102,43 @@ func (t Target) Sockets() []*Socket {
 	return all
 }
 
-// Join puts the target into rooms. The error is that of the sockets for which
-// it was too much, see Socket.Join; sockets that leave meanwhile are no error.
+// Join puts the target into rooms, on all servers. The error is that of the
+// sockets of this server for which it was too much, see Socket.Join, or that the
+// other servers were not reached; sockets that leave meanwhile are no error.
 func (t Target) Join(ctx context.Context, rooms ...string) error {
-	return t.each(func(s *Socket) error { return s.Join(ctx, rooms...) })
+	err := t.update(ctx, Update{Join: rooms})
+	return errors.Join(t.each(func(s *Socket) error { return s.Join(ctx, rooms...) }), err)
 }
 
-// Leave takes the target out of rooms.
+// Leave takes the target out of rooms, on all servers.
 func (t Target) Leave(ctx context.Context, rooms ...string) error {
-	return t.each(func(s *Socket) error { return s.Leave(ctx, rooms...) })
+	err := t.update(ctx, Update{Leave: rooms})
+	return errors.Join(t.each(func(s *Socket) error { return s.Leave(ctx, rooms...) }), err)
 }
 
-// Disconnect disconnects the target from its namespace. See Socket.Disconnect.
+// Disconnect disconnects the target from its namespace, on all servers. See
+// Socket.Disconnect. If other servers cannot be reached that is logged.
 func (t Target) Disconnect() {
+	t.updateOrLog(Update{Disconnect: true})
 	for _, s := range t.Sockets() {
 		s.Disconnect()
 	}
 }
 
-// CloseSessions ends the sessions of the target, with all their namespaces. See
-// Socket.CloseSession.
+// CloseSessions ends the sessions of the target, with all their namespaces, on
+// all servers. See Socket.CloseSession.
 func (t Target) CloseSessions() {
+	t.updateOrLog(Update{Disconnect: true, CloseSession: true})
 	for _, s := range t.Sockets() {
 		s.CloseSession()
+	}
+}
+
+func (t *Target) updateOrLog(change Update) {
+	if err := t.update(context.Background(), change); err != nil {
+		for _, n := range t.namespaces()[:1] {
+			n.server.log.Error("sockets of other servers were not disconnected", "namespace", n.name, "error", err)
+		}
 	}
 }
 
