@@ -61,6 +61,16 @@ func (r Raw) Bind(dst any) error {
 	return r.values.Unmarshal(r.data, dst)
 }
 
+// Args are arguments of which the value is the only one; of an absent value there
+// are none.
+func (r Raw) Args() Args {
+	a := Args{values: r.values, data: r.data}
+	if !r.IsZero() {
+		a.spans.add(0, len(r.data))
+	}
+	return a
+}
+
 // MarshalJSON writes the value as JSON, null if it is absent. It is for logs
 // and the like: binary values become base64, as everywhere in encoding/json.
 // Codecs pass a Raw on without it.

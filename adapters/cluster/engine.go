@@ -45,8 +45,11 @@ type Engine interface {
 	Close(ctx context.Context) error
 }
 
-// A Counter is an Engine that knows from its broker who else is there. Of other
-// engines the servers tell each other, by heartbeats.
+// A Counter is an Engine that knows from its broker who else is there. With other
+// engines the servers tell each other, by heartbeats, which are of no namespace:
+// their Namespace is empty, and they must reach every server. So must requests,
+// messages with a RequestID that are for no particular server, of whatever
+// namespace: those that do not have it say so.
 type Counter interface {
 	// Others is how many other servers have the namespace now.
 	Others(ctx context.Context, namespace string) (int, error)

@@ -27,14 +27,14 @@ const (
 	Close                // who leaves
 )
 
-// Emitter is the sender of messages of programs that serve no sockets.
-const Emitter = "emitter"
+// EmitterID is the sender of messages of programs that serve no sockets.
+const EmitterID = "emitter"
 
 // A Message is what one server of a cluster tells others. Which fields count
 // depends on its type.
 type Message struct {
 	Type      Type
-	Sender    string // id of the server, or Emitter
+	Sender    string // id of the server, or EmitterID
 	Namespace string
 	// RequestID is that of a request that wants answers, and of the answers.
 	RequestID string

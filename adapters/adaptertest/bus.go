@@ -1,0 +1,151 @@
+package adaptertest
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/upshift-go/upshift/adapters/cluster"
+)
+
+// A Bus is a broker in memory, for tests of programs that are to run on several
+// servers: each gets an engine of the same bus.
+//
+//	bus := new(adaptertest.Bus)
+//	one := upshifttest.NewServer(t, core.Options{Adapter: cluster.New(bus.Engine(), cluster.Options{})})
+//	two := upshifttest.NewServer(t, core.Options{Adapter: cluster.New(bus.Engine(), cluster.Options{})})
+//
+// Messages are encoded as engines encode them. The zero Bus is ready.
+type Bus struct {
+	mu      sync.RWMutex // guards what follows
+	engines []*BusEngine
+}
+
+// Engine returns an engine for one more server.
+func (b *Bus) Engine() *BusEngine { return &BusEngine{bus: b} }
+
+// A BusEngine is a cluster.Engine on a Bus. Of the others its server learns by
+// heartbeats.
+type BusEngine struct {
+	bus *Bus
+	in  cluster.Inbox
+
+	mu     sync.Mutex // guards what follows
+	cut    bool
+	queue  [][]byte
+	closed bool
+	more   *sync.Cond
+	done   chan struct{}
+}
+
+var errCut = errors.New("adaptertest: the bus cannot be reached")
+
+// Cut cuts the server off from the bus, so that it neither sends nor receives,
+// or joins it again.
+func (e *BusEngine) Cut(cut bool) {
+	e.mu.Lock()
+	back := e.cut && !cut
+	e.cut = cut
+	e.mu.Unlock()
+	if back {
+		e.in.Gap(errCut)
+	}
+}
+
+// Name implements cluster.Engine.
+func (e *BusEngine) Name() string { return "bus" }
+
+// Start implements cluster.Engine.
+func (e *BusEngine) Start(in cluster.Inbox) error {
+	e.in, e.more, e.done = in, sync.NewCond(&e.mu), make(chan struct{})
+	go e.receive()
+	e.bus.mu.Lock()
+	defer e.bus.mu.Unlock()
+	e.bus.engines = append(e.bus.engines, e)
+	return nil
+}
+
+// Encode implements cluster.Engine.
+func (e *BusEngine) Encode(m *cluster.Message) (cluster.Publication, error) {
+	data, err := cluster.AppendMsgPack(nil, m)
+	return cluster.Publication{Type: m.Type, Namespace: m.Namespace, Channel: m.To, Data: data}, err
+}
+
+// Publish implements cluster.Engine.
+func (e *BusEngine) Publish(_ context.Context, batch []cluster.Publication) error {
+	e.mu.Lock()
+	cut := e.cut
+	e.mu.Unlock()
+	if cut {
+		return errCut
+	}
+	e.bus.mu.RLock()
+	defer e.bus.mu.RUnlock()
+	for _, other := range e.bus.engines {
+		if other != e {
+			other.enqueue(batch)
+		}
+	}
+	return nil
+}
+
+func (e *BusEngine) enqueue(batch []cluster.Publication) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.cut || e.closed {
+		return
+	}
+	for _, p := range batch {
+		if p.Channel == "" || p.Channel == e.in.ID() {
+			e.queue = append(e.queue, p.Data)
+		}
+	}
+	e.more.Signal()
+}
+
+// receive hands on what arrives, until the engine is closed.
+func (e *BusEngine) receive() {
+	defer close(e.done)
+	for {
+		e.mu.Lock()
+		for len(e.queue) == 0 && !e.closed {
+			e.more.Wait()
+		}
+		queue := e.queue
+		e.queue = nil
+		closed := e.closed
+		e.mu.Unlock()
+		if closed {
+			return
+		}
+		for _, data := range queue {
+			m, err := cluster.ReadMessage(data)
+			if err != nil {
+				e.in.Malformed("bus", err)
+				continue
+			}
+			e.in.Receive(m)
+		}
+	}
+}
+
+// Changed implements cluster.Engine.
+func (e *BusEngine) Changed(string, ...string) {}
+
+// Close implements cluster.Engine.
+func (e *BusEngine) Close(context.Context) error {
+	e.mu.Lock()
+	e.closed = true
+	e.more.Signal()
+	e.mu.Unlock()
+	<-e.done
+	e.bus.mu.Lock()
+	defer e.bus.mu.Unlock()
+	for i, other := range e.bus.engines {
+		if other == e {
+			e.bus.engines = append(e.bus.engines[:i:i], e.bus.engines[i+1:]...)
+			break
+		}
+	}
+	return nil
+}
