@@ -99,6 +99,9 @@ type Broadcast struct {
 	NoCompress bool
 	Overflow   Overflow // as it was passed to Target.Overflow, or what Latest has set
 	Key        string   // of Target.Latest
+
+	// Offset is set by a Recoverer when the event is delivered.
+	Offset Offset
 }
 
 // An Update is what one server has the others do with their sockets of a target.

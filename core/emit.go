@@ -40,6 +40,11 @@ func (t *Target) emit(ctx context.Context, n *Namespace, event string, args []an
 	if t.self != nil && len(t.in) == 0 && len(t.except) == 0 {
 		return t.self.emit(t, event, args)
 	}
+	if n.cluster != nil {
+		if kept, err := n.cluster.keep(ctx, t, event, args); kept {
+			return err
+		}
+	}
 	if n.server.options.Adapter != nil {
 		return errors.Join(t.publish(ctx, n, event, args), t.emitHere(ctx, n, event, args))
 	}

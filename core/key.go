@@ -31,11 +31,14 @@ func (k *Key[T]) String() string { return k.name }
 // Set keeps v with s. It may be called from any goroutine.
 func (k *Key[T]) Set(s *Socket, v T) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.values == nil {
 		s.values = make(map[any]any, 1)
 	}
 	s.values[k] = v
+	s.mu.Unlock()
+	if k.shared {
+		s.changed()
+	}
 }
 
 // Get returns the value kept with s, or the zero value and false. It may be
@@ -44,7 +47,14 @@ func (k *Key[T]) Get(s *Socket) (T, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	v, ok := s.values[k].(T)
-	return v, ok
+	if ok || !k.shared {
+		return v, ok
+	}
+	raw, ok := s.inherited[k.name]
+	if !ok || raw.Bind(&v) != nil { // another version of the program has other ideas of it
+		return v, false
+	}
+	return v, true
 }
 
 // From returns the value of a shared key that is kept with a socket, on whatever
@@ -71,6 +81,9 @@ func (k *Key[T]) sharedName() (name string, ok bool) { return k.name, k.shared }
 func (s *Socket) shared() codec.Raw {
 	all := make(map[string]any)
 	s.mu.Lock()
+	for name, raw := range s.inherited {
+		all[name] = raw
+	}
 	for k, v := range s.values {
 		if name, ok := k.(interface{ sharedName() (string, bool) }).sharedName(); ok {
 			all[name] = v

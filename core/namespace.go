@@ -13,8 +13,9 @@ type Namespace struct {
 	name     string
 	params   map[string]string // what a pattern has matched
 	rooms    rooms
-	recovery *recovery     // nil if it is off
-	acks     atomic.Uint64 // the id of the next ack; shared by all sockets, as the wire allows
+	recovery keeper           // nil if it is off
+	cluster  *clusterRecovery // the same, if the broker of the cluster keeps the events
+	acks     atomic.Uint64    // the id of the next ack; shared by all sockets, as the wire allows
 
 	dynamic *Dynamic // the family it was made by a client's wish for; nil for one that the program asked for
 
@@ -26,7 +27,12 @@ type Namespace struct {
 func newNamespace(server *Server, name string) *Namespace {
 	n := &Namespace{router: router{server: server}, name: name}
 	if server.options.Recovery != nil {
-		n.recovery = newRecovery(n)
+		if r, ok := server.options.Adapter.(Recoverer); ok {
+			n.cluster = newClusterRecovery(n, r)
+			n.recovery = n.cluster
+		} else {
+			n.recovery = newRecovery(n)
+		}
 	}
 	if a := server.options.Adapter; a != nil {
 		n.rooms.changed = func(room string) { a.Changed(name, room) }

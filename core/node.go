@@ -23,7 +23,7 @@ func (srv *Server) lookup(name string) *Namespace {
 
 // target is whom a broadcast of another server is for, here.
 func (d node) target(n *Namespace, b *Broadcast) Target {
-	t := Target{namespace: n, in: b.In, except: b.Except, noCompress: b.NoCompress, local: true}
+	t := Target{namespace: n, in: b.In, except: b.Except, noCompress: b.NoCompress, local: true, offset: b.Offset}
 	t.delivery = session.Delivery{Volatile: b.Volatile, Overflow: b.Overflow, Key: b.Key}
 	return t
 }

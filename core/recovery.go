@@ -1,6 +1,7 @@
 package core
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync"
@@ -16,12 +17,19 @@ import (
 // meanwhile. Clients of version 4.6 and later take part without being asked;
 // on their side it shows as socket.recovered.
 //
-// What it costs: every event that is sent, volatile ones and those that are to
+// What it costs, unless the adapter is a Recoverer: every event that is sent, volatile ones and those that are to
 // be answered excepted, is kept for a while, and every event that is not to be
 // answered carries an offset of ten characters as a surplus last argument, which
 // handlers on the client get to see; it is null in what is sent before the
 // client is connected. It is in memory: a client that comes back to another
 // server, or after a restart, starts afresh.
+//
+// With an Adapter that is a Recoverer, events are kept by its broker, and a client
+// can come back to any server of the cluster, also if its own has been killed. Then
+// every event for clients, even for a single one, goes by way of the broker, what
+// clients come back to is saved there whenever their rooms change, connect
+// middleware always runs, values have to be of shared keys to come along, and
+// events of Target.Local are not kept.
 type Recovery struct {
 	// Window is how long after its disconnection a client may come back.
 	// Default 2 minutes. Events are kept for that time and for the time in
@@ -52,6 +60,34 @@ func (r *Recovery) withDefaults() (*Recovery, error) {
 		return nil, errors.New("core: Options.Recovery has a negative limit")
 	}
 	return &own, nil
+}
+
+// A keeper is what one namespace has for clients that may come back.
+type keeper interface {
+	// broadcast sends an event to those of t who are connected here, and returns how
+	// many they are.
+	broadcast(t *Target, event string, args []any) (recipients int, err error)
+	// send sends an event to one client.
+	send(s *Socket, t *Target, event string, args []any) error
+	// claim finds what a client that connects can come back to, and makes sure
+	// that nobody else does. It returns nil if there is nothing.
+	claim(ctx context.Context, s *Socket) *state
+	// name gives a socket that connects afresh what its client can come back
+	// with.
+	name(s *Socket)
+	// release gives up what s has claimed, for good.
+	release(s *Socket)
+	// connect makes s reachable and queues what tells its client. An error means
+	// that it could not be brought up to date.
+	connect(s *Socket, st *state, reply *encoded) error
+	// leave takes a socket out of the namespace.
+	leave(s *Socket, cause *CloseError)
+	// changed takes note of a socket whose rooms or shared values have changed.
+	changed(s *Socket)
+	// bequeath keeps the values of a socket that has left.
+	bequeath(s *Socket)
+	// close drops everything, for good.
+	close()
 }
 
 // A recovery is what one namespace keeps for clients that may come back.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/upshift-go/upshift/core/session"
+	"github.com/upshift-go/upshift/transports"
 )
 
 // A state is what a client comes back to. It does not hold on to the socket that
@@ -17,6 +18,11 @@ type state struct {
 	rooms         []string
 	values        map[any]any   // set when finished is closed
 	finished      chan struct{} // that of the socket
+
+	// Of a clusterRecovery.
+	taken   *ClientState
+	missed  []transports.Packet
+	reached Offset // of missed
 
 	progress progress
 	left     uint64 // of the log, when the client left
@@ -210,9 +216,6 @@ func (r *recovery) fits(st *state) bool {
 // release gives up what s has claimed, for good: s connects afresh or not at
 // all. It does nothing if there is no claim, or none any more.
 func (r *recovery) release(s *Socket) {
-	if r == nil {
-		return
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s.claim != nil {
@@ -263,6 +266,9 @@ func (r *recovery) connect(s *Socket, st *state, reply *encoded) error {
 	}
 	return nil
 }
+
+// changed implements keeper: a state is made when its socket leaves.
+func (r *recovery) changed(*Socket) {}
 
 // forget drops a state. Its place among those gone goes later. The lock is held.
 func (r *recovery) forget(st *state) {

@@ -31,6 +31,8 @@ type Socket struct {
 	finished chan struct{} // closed when the worker has done everything
 	kept     bool          // its membership in the namespace goes on; set before ctx ends
 	progress progress      // guarded by recovery.mu
+	since    Offset        // the same, of a clusterRecovery: what came up to here has been sent to it
+	first    Offset        // the same: where it connected first
 	claim    *state        // what it is about to come back to, the same
 
 	// Guarded by namespace.rooms.mu.
@@ -38,10 +40,11 @@ type Socket struct {
 	ownRoom bool
 	gone    bool // left for good; rooms stay to be read
 
-	mu     sync.Mutex // guards what follows
-	queue  queue
-	values map[any]any
-	calls  map[uint64]*call // waiting for the client's answer; nil if none
+	mu        sync.Mutex // guards what follows
+	queue     queue
+	values    map[any]any
+	inherited map[string]codec.Raw // values of shared keys that come from another server
+	calls     map[uint64]*call     // waiting for the client's answer; nil if none
 }
 
 // ID is the socket's public id, unique in the cluster. It is also a room that
@@ -91,6 +94,7 @@ func (s *Socket) Join(_ context.Context, rooms ...string) error {
 	var news []string
 	err := s.namespace.rooms.join(s, rooms, server.options.MaxRooms, server.wantsRooms(&news))
 	server.roomsJoined(s, news)
+	s.changed()
 	if errors.Is(err, ErrTooManyRooms) {
 		server.stats.rooms.Add(1)
 	}
@@ -105,7 +109,15 @@ func (s *Socket) Leave(_ context.Context, rooms ...string) error {
 	var news []string
 	err := s.namespace.rooms.leave(s, rooms, server.wantsRooms(&news))
 	server.roomsLeft(s, news)
+	s.changed()
 	return err
+}
+
+// changed takes note of what a client would come back to.
+func (s *Socket) changed() {
+	if n := s.namespace; n != nil && n.recovery != nil {
+		n.recovery.changed(s)
+	}
 }
 
 // Rooms returns the rooms the socket is in, its own id among them. After the
@@ -257,7 +269,7 @@ func (s *Socket) connect() {
 	routes := n.load()
 	back, err := s.admit(routes)
 	if err != nil {
-		n.recovery.release(s)
+		s.releaseClaim()
 		s.refused(err)
 		return
 	}
@@ -265,7 +277,7 @@ func (s *Socket) connect() {
 		Type: codec.Connect, Namespace: n.name, Data: s.connectReply(),
 	})
 	if err != nil { // the codec is broken
-		n.recovery.release(s)
+		s.releaseClaim()
 		server.report(s, "connect failed", "", err)
 		s.Disconnect()
 		return
@@ -306,6 +318,13 @@ func (s *Socket) connect() {
 	}
 }
 
+// releaseClaim gives up what the socket would have come back to.
+func (s *Socket) releaseClaim() {
+	if s.namespace.recovery != nil {
+		s.namespace.recovery.release(s)
+	}
+}
+
 // admit lets the client come back to where it was or has middleware decide. An
 // error refuses it; what it would have come back to is to be released then.
 func (s *Socket) admit(routes *routes) (back *state, err error) {
@@ -318,7 +337,7 @@ func (s *Socket) admit(routes *routes) (back *state, err error) {
 	if n.recovery != nil {
 		if back = n.recovery.claim(ctx, s); back == nil {
 			n.recovery.name(s)
-		} else if !n.server.options.Recovery.RunMiddleware {
+		} else if n.cluster == nil && !n.server.options.Recovery.RunMiddleware {
 			return back, nil
 		}
 	}
@@ -338,6 +357,9 @@ func (s *Socket) resume(st *state) {
 	defer s.mu.Unlock()
 	s.id, s.privateID, s.recovered = st.id, st.privateID, true
 	s.values = maps.Clone(st.values) // others may come back to st yet
+	if st.taken != nil {
+		_ = st.taken.Data.Bind(&s.inherited) // another language's data may be anything
+	}
 }
 
 // connectReply is what the client is told. Clients take the private id for a

@@ -22,6 +22,7 @@ type Target struct {
 	delivery   session.Delivery
 	noCompress bool
 	local      bool
+	offset     Offset // of an event that the broker keeps
 }
 
 // To adds rooms: the target is everybody who is in at least one. A socket's id

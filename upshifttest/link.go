@@ -17,11 +17,11 @@ import (
 // server, one after another, and the network that it runs over.
 type link struct {
 	tb      testing.TB
-	server  *core.Server
 	options Options
 	running sync.WaitGroup // goroutines of all wires
 
 	mu       sync.Mutex // guards what follows, and the state of clients and wires
+	server   *core.Server
 	changed  chan struct{}
 	wires    []*wire // all that there ever were; the last one may be live
 	clients  []*Client
@@ -83,7 +83,10 @@ func (l *link) live() *wire {
 // dial opens a session. Clients that want to be connected join their
 // namespaces when the server has opened it.
 func (l *link) dial() error {
-	p, err := memory.Dial(l.server, l.options.Handshake)
+	l.mu.Lock()
+	server := l.server
+	l.mu.Unlock()
+	p, err := memory.Dial(server, l.options.Handshake)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/upshift-go/upshift/codec"
+	"github.com/upshift-go/upshift/core"
 	"github.com/upshift-go/upshift/transports"
 )
 
@@ -147,6 +148,29 @@ func (c *Client) Reconnect() {
 	for _, other := range again {
 		other.accepted()
 	}
+}
+
+// ReconnectTo is Reconnect to another server, as when there are several behind a
+// balancer.
+func (c *Client) ReconnectTo(srv *core.Server) {
+	c.link.tb.Helper()
+	c.link.mu.Lock()
+	c.link.server = srv
+	c.link.mu.Unlock()
+	c.Reconnect()
+}
+
+// Twin returns a client that is not connected and knows what c knows now: what it
+// would come back with. Only one of the two can.
+func (c *Client) Twin() *Client {
+	l := c.link
+	l.mu.Lock()
+	server, options, auth := l.server, l.options, c.auth
+	state, id, pid, offset := lost, c.id, c.pid, c.offset
+	l.mu.Unlock()
+	twin := newClient(newLink(l.tb, server, options), c.namespace, auth)
+	twin.state, twin.id, twin.pid, twin.offset = state, id, pid, offset
+	return twin
 }
 
 // WaitDisconnect waits until the client knows that it is disconnected, and

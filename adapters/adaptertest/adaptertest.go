@@ -54,15 +54,16 @@ const patience = 20 * time.Second
 // A rig is some servers that are joined.
 type rig struct {
 	*testing.T
-	adapter func() core.Adapter
-	servers []*core.Server
+	adapter  func() core.Adapter
+	recovery *core.Recovery
+	servers  []*core.Server
 }
 
 // start makes n servers that know each other, each prepared by setup.
 func (c *rig) start(n int, setup func(i int, srv *core.Server)) []*core.Server {
 	c.Helper()
 	for i := range n {
-		srv := upshifttest.NewServer(c, core.Options{Adapter: c.adapter()})
+		srv := upshifttest.NewServer(c, core.Options{Adapter: c.adapter(), Recovery: c.recovery})
 		srv.Of("/").OnServerSide("adaptertest:ready", func(context.Context, core.Args) (any, error) { return true, nil })
 		if setup != nil {
 			setup(i, srv)

@@ -19,6 +19,8 @@ import (
 type Bus struct {
 	mu      sync.RWMutex // guards what follows
 	engines []*BusEngine
+	log     []cluster.Publication // what is kept; the offset is the place, from 1 on
+	clients map[string]savedClient
 }
 
 // Engine returns an engine for one more server.
@@ -32,10 +34,12 @@ type BusEngine struct {
 
 	mu     sync.Mutex // guards what follows
 	cut    bool
-	queue  [][]byte
+	queue  []delivery
 	closed bool
 	more   *sync.Cond
 	done   chan struct{}
+
+	position int // the last of the log that has been received
 }
 
 var errCut = errors.New("adaptertest: the bus cannot be reached")
@@ -61,6 +65,7 @@ func (e *BusEngine) Start(in cluster.Inbox) error {
 	go e.receive()
 	e.bus.mu.Lock()
 	defer e.bus.mu.Unlock()
+	e.position = len(e.bus.log)
 	e.bus.engines = append(e.bus.engines, e)
 	return nil
 }
@@ -79,27 +84,36 @@ func (e *BusEngine) Publish(_ context.Context, batch []cluster.Publication) erro
 	if cut {
 		return errCut
 	}
-	e.bus.mu.RLock()
-	defer e.bus.mu.RUnlock()
-	for _, other := range e.bus.engines {
-		if other != e {
-			other.enqueue(batch)
+	e.bus.mu.Lock()
+	defer e.bus.mu.Unlock()
+	for _, p := range batch {
+		d := delivery{Publication: p}
+		if p.Nonce != "" {
+			e.bus.log = append(e.bus.log, p)
+			d.offset = len(e.bus.log)
+		}
+		for _, other := range e.bus.engines {
+			if other != e || p.Nonce != "" {
+				other.enqueue(d)
+			}
 		}
 	}
 	return nil
 }
 
-func (e *BusEngine) enqueue(batch []cluster.Publication) {
+// A delivery is a publication on its way, and its offset if it is kept.
+type delivery struct {
+	cluster.Publication
+	offset int
+}
+
+func (e *BusEngine) enqueue(d delivery) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.cut || e.closed {
+	if e.cut || e.closed || d.Channel != "" && d.Channel != e.in.ID() {
 		return
 	}
-	for _, p := range batch {
-		if p.Channel == "" || p.Channel == e.in.ID() {
-			e.queue = append(e.queue, p.Data)
-		}
-	}
+	e.queue = append(e.queue, d)
 	e.more.Signal()
 }
 
@@ -118,13 +132,17 @@ func (e *BusEngine) receive() {
 		if closed {
 			return
 		}
-		for _, data := range queue {
-			m, err := cluster.ReadMessage(data)
+		for _, d := range queue {
+			m, err := cluster.ReadMessage(d.Data)
 			if err != nil {
 				e.in.Malformed("bus", err)
 				continue
 			}
+			m.Nonce, m.Offset = d.Nonce, offsetOf(d.offset)
 			e.in.Receive(m)
+			e.mu.Lock()
+			e.position = max(e.position, d.offset)
+			e.mu.Unlock()
 		}
 	}
 }

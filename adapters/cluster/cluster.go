@@ -15,7 +15,8 @@
 //
 // # Goroutines
 //
-// An Adapter has one goroutine that sends, one for heartbeats if its engine needs
+// An Adapter has one goroutine that sends, one that saves what clients come back to
+// if it was made by NewRecovering, one for heartbeats if its engine needs
 // them, and one for each question of another server that it works on. All end
 // with Close.
 package cluster
@@ -51,6 +52,7 @@ type Adapter struct {
 	pending requests
 	members members
 	lanes   lanes
+	kept    *kept // of an adapter that was made by NewRecovering
 	stats   counters
 }
 
@@ -99,6 +101,9 @@ func (a *Adapter) Attach(node core.Node) error {
 		return fmt.Errorf("cluster: %s: %w", a.engine.Name(), err)
 	}
 	a.wg.Go(a.queue.run)
+	if a.kept != nil {
+		a.wg.Go(a.kept.run)
+	}
 	if a.counter == nil {
 		a.members.init(a)
 		a.wg.Go(a.members.run)
@@ -115,6 +120,9 @@ func (a *Adapter) Close(ctx context.Context) error {
 		_ = a.send(&Message{Type: Close}) // there may be no room; then others find out
 	}
 	a.queue.close(ctx)
+	if a.kept != nil {
+		a.kept.close(ctx)
+	}
 	a.cancel()
 	a.wg.Wait()
 	err := a.engine.Close(ctx) // from here on nothing new comes
@@ -131,6 +139,7 @@ func (a *Adapter) send(m *Message) error {
 	if err != nil {
 		return fmt.Errorf("cluster: %w", err)
 	}
+	p.Nonce = m.Nonce
 	return a.queue.add(p)
 }
 

@@ -14,3 +14,18 @@ func TestAdapter(t *testing.T) {
 		return func() core.Adapter { return cluster.New(bus.Engine(), cluster.Options{}) }
 	})
 }
+
+func TestRecovery(t *testing.T) {
+	adaptertest.RunRecovery(t, func(*testing.T) func() core.Adapter {
+		bus := new(adaptertest.Bus)
+		return func() core.Adapter { return cluster.NewRecovering(bus.Engine(), cluster.Options{}) }
+	})
+}
+
+// An adapter that could recover works without Options.Recovery, too.
+func TestRecoveringAdapter(t *testing.T) {
+	adaptertest.Run(t, func(*testing.T) func() core.Adapter {
+		bus := new(adaptertest.Bus)
+		return func() core.Adapter { return cluster.NewRecovering(bus.Engine(), cluster.Options{}) }
+	})
+}

@@ -66,6 +66,8 @@ type Publication struct {
 	// Channel and Data mean what the engine wants.
 	Channel string
 	Data    []byte
+	// Nonce is that of the message.
+	Nonce string
 }
 
 // An Inbox is the side of the cluster that an Engine gives to. Its methods may

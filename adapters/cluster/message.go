@@ -62,6 +62,11 @@ type Message struct {
 	Count   int               // of BroadcastClientCount
 	Answer  any               // of ServerSideEmitResponse and BroadcastAck; see Args
 
+	// Offset and Nonce are for a Log: where a kept Broadcast stands, and what tells
+	// it from others of its sender.
+	Offset core.Offset
+	Nonce  string
+
 	// Form is for engines that know several forms of a request: that of the
 	// answer is the same.
 	Form int

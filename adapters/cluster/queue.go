@@ -118,7 +118,11 @@ func batch(all []Publication) int {
 
 func (q *queue) publish(batch []Publication) {
 	a := q.adapter
-	ctx, cancel := context.WithTimeout(a.ctx, a.options.PublishTimeout)
+	timeout := a.options.PublishTimeout
+	if q.failing {
+		timeout /= 10 // what waits for the own clients must not wait that long for each batch
+	}
+	ctx, cancel := context.WithTimeout(a.ctx, timeout)
 	err := a.engine.Publish(ctx, batch)
 	cancel()
 	bytes := 0
@@ -142,6 +146,9 @@ func (q *queue) publish(batch []Publication) {
 		}
 	}
 	q.failing = err != nil
+	if q.failing && a.kept != nil {
+		a.kept.notKept(batch)
+	}
 }
 
 // close refuses what is new and returns when the rest is sent, or ctx has ended.

@@ -48,6 +48,10 @@ func (in *inbox) Gap(reason error) {
 // Receive implements Inbox.
 func (in *inbox) Receive(m *Message) {
 	a := in.adapter
+	if m.Sender == a.id && a.kept != nil && m.Type == Broadcast && !m.Offset.IsZero() {
+		a.kept.back(m)
+		return
+	}
 	if m.Sender == a.id || m.To != "" && m.To != a.id {
 		return
 	}
@@ -89,6 +93,7 @@ func (a *Adapter) deliver(m *Message) {
 	b := &core.Broadcast{
 		Namespace: m.Namespace, In: m.In, Except: m.Except, Event: m.Event, Args: m.Args,
 		Volatile: m.Flags.Volatile, NoCompress: m.Flags.NoCompress, Overflow: m.Flags.Overflow, Key: m.Flags.Key,
+		Offset: m.Offset,
 	}
 	if m.RequestID == "" {
 		// A client that is too slow is no news of this kind.

@@ -13,6 +13,7 @@ type Stats struct {
 	Refused       uint64 // questions and events of other servers that were beyond MaxRequests
 	Gaps          uint64 // times that messages may have been missed
 	Partial       uint64 // own questions that not all have answered
+	NotSaved      uint64 // changes to what clients come back to that were not saved
 
 	QueuedBytes int // what waits for the broker
 	Requests    int // own questions that wait for answers
@@ -20,7 +21,7 @@ type Stats struct {
 }
 
 type counters struct {
-	published, publishFailed, dropped, received, malformed, refused, gaps, partial atomic.Uint64
+	published, publishFailed, dropped, received, malformed, refused, gaps, partial, notSaved atomic.Uint64
 }
 
 // Stats returns what has happened. It may be called from any goroutine.
@@ -29,7 +30,7 @@ func (a *Adapter) Stats() Stats {
 		Published: a.stats.published.Load(), PublishFailed: a.stats.publishFailed.Load(),
 		Dropped: a.stats.dropped.Load(), Received: a.stats.received.Load(),
 		Malformed: a.stats.malformed.Load(), Refused: a.stats.refused.Load(),
-		Gaps: a.stats.gaps.Load(), Partial: a.stats.partial.Load(),
+		Gaps: a.stats.gaps.Load(), Partial: a.stats.partial.Load(), NotSaved: a.stats.notSaved.Load(),
 		Requests: a.pending.len(), Servers: a.members.len(),
 	}
 	a.queue.mu.Lock()

@@ -1,0 +1,39 @@
+package cluster
+
+import (
+	"context"
+
+	"github.com/upshift-go/upshift/core"
+)
+
+// A Log is an Engine whose broker keeps broadcasts, in one order that is the same
+// for all servers, and what clients come back to. NewRecovering makes of it an
+// adapter with which a client can come back to another server than its own.
+//
+// Every Broadcast without a RequestID that is not volatile is kept. It goes to
+// Inbox.Receive with its Offset, also on the server that has sent it, where its
+// Nonce must be that of the message that was encoded; one goroutine does that,
+// in the order of the offsets.
+type Log interface {
+	Engine
+
+	// Decode returns the message that Encode has made p of.
+	Decode(p Publication) (*Message, error)
+	// Position is the offset of the last message that Receive has returned from,
+	// or the one at which the engine began to read.
+	Position() core.Offset
+	// Update saves or drops what clients come back to, as one round trip if it
+	// can. It is called by one goroutine at a time.
+	Update(ctx context.Context, changes []Change) error
+	// Take takes what a client comes back to, so that nobody else can, and reads
+	// what it has missed; see core.Recoverer.Restore.
+	Take(ctx context.Context, namespace, privateID, seen string) (*core.Comeback, error)
+}
+
+// A Change is one to what a client comes back to.
+type Change struct {
+	Namespace, PrivateID string
+	// State is what to save; nil is to drop what there is. Unless State.Fresh is
+	// set, it counts only if what is saved is what this server has saved before.
+	State *core.ClientState
+}

@@ -1,0 +1,236 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/upshift-go/upshift/core"
+)
+
+// A Recovering is an Adapter that is a core.Recoverer, too.
+type Recovering struct {
+	*Adapter
+	log Log
+}
+
+var _ core.Recoverer = (*Recovering)(nil)
+
+// NewRecovering is New for an engine whose broker keeps events.
+func NewRecovering(engine Log, o Options) *Recovering {
+	a := New(engine, o)
+	a.kept = newKept(a, engine)
+	return &Recovering{Adapter: a, log: engine}
+}
+
+// Keep implements core.Recoverer.
+func (a *Recovering) Keep(_ context.Context, b *core.Broadcast) error {
+	m := broadcast(b)
+	m.Nonce = a.kept.sent()
+	err := a.send(m)
+	if err != nil {
+		a.kept.settle(m.Nonce)
+	}
+	return err
+}
+
+// Position implements core.Recoverer.
+func (a *Recovering) Position() core.Offset { return a.log.Position() }
+
+// Save implements core.Recoverer.
+func (a *Recovering) Save(c *core.ClientState) {
+	a.kept.change(Change{Namespace: c.Namespace, PrivateID: c.PrivateID, State: c})
+}
+
+// Forget implements core.Recoverer.
+func (a *Recovering) Forget(namespace, privateID string) {
+	a.kept.change(Change{Namespace: namespace, PrivateID: privateID})
+}
+
+// Restore implements core.Recoverer.
+func (a *Recovering) Restore(ctx context.Context, namespace, privateID, seen string) (*core.Comeback, error) {
+	if err := a.kept.saved(ctx, namespace, privateID); err != nil {
+		return nil, fmt.Errorf("%w: %w", core.ErrNotRecoverable, err)
+	}
+	return a.log.Take(ctx, namespace, privateID, seen)
+}
+
+// kept is what an adapter knows of its events that are on their way to the broker
+// and back, and of changes to what clients come back to that wait to be saved.
+type kept struct {
+	adapter *Adapter
+	log     Log
+	more    chan struct{}
+	done    chan struct{}
+
+	mu      sync.Mutex // guards what follows
+	last    uint64     // nonce
+	under   map[string]struct{}
+	changes map[clientKey]Change
+	idle    *sync.Cond // told when changes have been saved
+	saving  map[clientKey]Change
+	closed  bool
+
+	failing bool // of the goroutine that saves
+}
+
+// A clientKey names what one client comes back to.
+type clientKey struct{ namespace, privateID string }
+
+func newKept(a *Adapter, log Log) *kept {
+	k := &kept{
+		adapter: a, log: log, more: make(chan struct{}, 1), done: make(chan struct{}),
+		under: make(map[string]struct{}), changes: make(map[clientKey]Change),
+	}
+	k.idle = sync.NewCond(&k.mu)
+	return k
+}
+
+// sent returns the nonce of an event that is on its way from now on.
+func (k *kept) sent() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.last++
+	nonce := fmt.Sprint(k.last)
+	k.under[nonce] = struct{}{}
+	return nonce
+}
+
+// settle reports whether it was this call that has ended an event's way: it goes
+// to clients once, with its offset or without.
+func (k *kept) settle(nonce string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, ok := k.under[nonce]
+	delete(k.under, nonce)
+	return ok
+}
+
+// back takes an own event that the broker has given its place.
+func (k *kept) back(m *Message) {
+	if k.settle(m.Nonce) {
+		k.adapter.deliver(m)
+	}
+}
+
+// notKept sends what may not have reached the broker to this server's clients. If
+// it comes back yet it is passed over.
+func (k *kept) notKept(batch []Publication) {
+	for i := range batch {
+		if batch[i].Nonce == "" || !k.settle(batch[i].Nonce) {
+			continue
+		}
+		m, err := k.log.Decode(batch[i])
+		if err != nil {
+			k.adapter.log.Error("an own event cannot be read", slog.Any("error", err))
+			continue
+		}
+		m.Offset = core.Offset{}
+		k.adapter.deliver(m)
+	}
+}
+
+// change has something saved. What waits for the same client is replaced.
+func (k *kept) change(c Change) {
+	k.mu.Lock()
+	if !k.closed {
+		key := clientKey{c.Namespace, c.PrivateID}
+		if before, ok := k.changes[key]; ok && before.State != nil && c.State != nil && before.State.Fresh {
+			c.State.Fresh = true // it has not been saved yet
+		}
+		k.changes[key] = c
+	}
+	k.mu.Unlock()
+	select {
+	case k.more <- struct{}{}:
+	default:
+	}
+}
+
+// run saves what has changed, until the adapter is closed.
+func (k *kept) run() {
+	defer close(k.done)
+	for {
+		k.mu.Lock()
+		k.saving, k.changes = k.changes, make(map[clientKey]Change)
+		batch := make([]Change, 0, len(k.saving))
+		for _, c := range k.saving {
+			batch = append(batch, c)
+		}
+		closed := k.closed
+		k.mu.Unlock()
+		for len(batch) > 0 && k.adapter.ctx.Err() == nil {
+			n := min(len(batch), maxBatch)
+			k.save(batch[:n])
+			batch = batch[n:]
+		}
+		k.mu.Lock()
+		k.saving = nil
+		k.idle.Broadcast()
+		again := len(k.changes) > 0
+		k.mu.Unlock()
+		if again {
+			continue
+		}
+		if closed {
+			return
+		}
+		select {
+		case <-k.more:
+		case <-k.adapter.ctx.Done():
+			return
+		}
+	}
+}
+
+func (k *kept) save(batch []Change) {
+	ctx, cancel := context.WithTimeout(k.adapter.ctx, k.adapter.options.PublishTimeout)
+	defer cancel()
+	err := k.log.Update(ctx, batch)
+	if err != nil && !k.failing {
+		k.adapter.log.Error("what clients come back to cannot be saved", slog.Any("error", err))
+	}
+	if k.failing = err != nil; k.failing {
+		k.adapter.stats.notSaved.Add(uint64(len(batch)))
+	}
+}
+
+// saved waits until nothing of one client is to be saved any more.
+func (k *kept) saved(ctx context.Context, namespace, privateID string) error {
+	key := clientKey{namespace, privateID}
+	wake := context.AfterFunc(ctx, func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.idle.Broadcast()
+	})
+	defer wake()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for {
+		_, waits := k.changes[key]
+		_, saving := k.saving[key]
+		switch {
+		case !waits && !saving:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		}
+		k.idle.Wait()
+	}
+}
+
+// close saves what waits, as long as ctx allows.
+func (k *kept) close(ctx context.Context) {
+	k.mu.Lock()
+	k.closed = true
+	k.mu.Unlock()
+	select {
+	case k.more <- struct{}{}:
+	default:
+	}
+	select {
+	case <-k.done:
+	case <-ctx.Done():
+	}
+}

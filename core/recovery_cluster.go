@@ -1,0 +1,384 @@
+package core
+
+import (
+	"context"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/upshift-go/upshift/codec"
+	"github.com/upshift-go/upshift/core/session"
+	"github.com/upshift-go/upshift/transports"
+)
+
+// A clusterRecovery is the recovery of one namespace if the broker of the cluster
+// keeps the events. They come back from there, in an order that is the same on all
+// servers, and only then go to clients: so an offset means the same everywhere.
+//
+// A client that comes back has what it has missed read from the broker. What is
+// delivered meanwhile is held for it.
+type clusterRecovery struct {
+	namespace *Namespace
+	server    *Server
+	adapter   Recoverer
+
+	mu        sync.Mutex // guards what follows, and since of every socket
+	live      map[string]*Socket
+	returning map[*Socket]*returning
+	dirty     map[*Socket]bool // whose state is to be saved; true is for the first time
+	saving    *time.Timer      // runs while dirty is not empty
+	refresh   *time.Timer      // runs while live is not empty
+	last      Offset           // of what has been delivered
+	closed    bool
+}
+
+// A returning client is on its way back.
+type returning struct {
+	state *state // nil until it is read
+	held  []heldEvent
+}
+
+// A heldEvent was delivered while a client was on its way back.
+type heldEvent struct {
+	entry
+	offset Offset
+}
+
+// saveDelay is how long changes of a client's rooms wait for further ones before
+// they are saved.
+const saveDelay = 100 * time.Millisecond
+
+func newClusterRecovery(n *Namespace, adapter Recoverer) *clusterRecovery {
+	return &clusterRecovery{
+		namespace: n, server: n.server, adapter: adapter,
+		live: make(map[string]*Socket), returning: make(map[*Socket]*returning), dirty: make(map[*Socket]bool),
+	}
+}
+
+// keep sends an event on to all servers, by way of the broker. It reports false if
+// the event is not one that is kept.
+func (r *clusterRecovery) keep(ctx context.Context, t *Target, event string, args []any) (kept bool, err error) {
+	if t.local || t.delivery.Volatile {
+		return false, nil
+	}
+	return true, r.adapter.Keep(ctx, t.broadcast(r.namespace, event, args))
+}
+
+// broadcast sends an event to those of t who are connected here.
+func (r *clusterRecovery) broadcast(t *Target, event string, args []any) (recipients int, err error) {
+	packets, err := r.encode(event, args, t.offset)
+	if err != nil {
+		return 0, err
+	}
+	defer packets.release()
+	if !r.server.fits(packets.list) {
+		return 0, ErrTooLarge
+	}
+	packets.share(t.noCompress)
+	found := selections.Get().(*selection) //nolint:forcetypeassert // the pool holds nothing else
+	defer found.release()
+	refused := 0
+	r.mu.Lock()
+	if t.offset.Compare(r.last) > 0 {
+		r.last = t.offset
+	}
+	r.hold(t, packets.list)
+	found.sockets = t.find(found.sockets, r.namespace)
+	for _, s := range found.sockets {
+		if !t.offset.IsZero() && t.offset.Compare(s.since) <= 0 {
+			continue // it was among what the client had missed
+		}
+		if err := s.conn.session.DeliverLater(t.delivery, packets.list...); err == session.ErrOutboxFull { //nolint:errorlint // it is returned bare
+			refused++
+		}
+	}
+	r.mu.Unlock()
+	r.namespace.tellOutgoing(found.sockets, event, args)
+	return len(found.sockets), refusedError(refused, len(found.sockets))
+}
+
+// hold keeps an event for those who are on their way back. The lock is held.
+func (r *clusterRecovery) hold(t *Target, packets []transports.Packet) {
+	if len(r.returning) == 0 || t.offset.IsZero() {
+		return
+	}
+	e := heldEvent{entry{packets: slices.Clone(packets), in: t.in, except: t.except, key: t.delivery.Key}, t.offset}
+	for i := range e.packets {
+		e.packets[i].Shared = nil
+	}
+	for _, back := range r.returning {
+		back.held = append(back.held, e)
+	}
+}
+
+// encode encodes an event with its offset. Clients take the last argument for one
+// if it is text, so what is not kept has null there.
+func (r *clusterRecovery) encode(event string, args []any, offset Offset) (*encoded, error) {
+	var last any
+	if !offset.IsZero() {
+		last = offset.String()
+	}
+	return r.server.encode(codec.Packet{
+		Type: codec.Event, Namespace: r.namespace.name, Event: event, Args: append(slices.Clip(args), last),
+	})
+}
+
+// send sends an event to one client.
+func (r *clusterRecovery) send(s *Socket, t *Target, event string, args []any) error {
+	if !t.delivery.Volatile {
+		b := t.broadcast(r.namespace, event, args)
+		return r.adapter.Keep(s.ctx, b)
+	}
+	return s.deliver(t.delivery, t.noCompress, codec.Packet{
+		Type: codec.Event, Namespace: r.namespace.name, Event: event, Args: append(slices.Clip(args), nil),
+	})
+}
+
+// leave takes a socket out of the namespace and, if it may come back, saves what
+// it comes back to.
+func (r *clusterRecovery) leave(s *Socket, cause *CloseError) {
+	data := s.shared()
+	r.mu.Lock()
+	r.namespace.rooms.remove(s)
+	fresh := r.dirty[s]
+	delete(r.dirty, s)
+	var state *ClientState
+	claim := s.claim
+	s.claim = nil
+	delete(r.returning, s)
+	live := r.live[s.privateID] == s
+	back := recoverable(cause.Reason) && !r.closed && !s.conn.old
+	switch {
+	case live:
+		delete(r.live, s.privateID)
+		state = r.state(s, data, fresh)
+	case claim != nil: // it was not connected yet, and can try again
+		state = claim.taken
+	}
+	r.mu.Unlock()
+	switch {
+	case state == nil:
+	case back:
+		r.adapter.Save(state)
+	default:
+		r.adapter.Forget(state.Namespace, state.PrivateID)
+	}
+}
+
+// state is what s comes back to. The lock is held.
+func (r *clusterRecovery) state(s *Socket, data codec.Raw, fresh bool) *ClientState {
+	return &ClientState{
+		Namespace: r.namespace.name, ID: s.id, PrivateID: s.privateID,
+		Rooms: r.namespace.rooms.of(s), Data: data, Since: s.first,
+		Window: r.server.options.Recovery.Window, Fresh: fresh,
+	}
+}
+
+// claim takes what a client that connects can come back to. It returns nil if there
+// is nothing.
+func (r *clusterRecovery) claim(ctx context.Context, s *Socket) *state {
+	ctx, cancel := context.WithTimeout(ctx, r.server.options.ConnectTimeout/2)
+	defer cancel()
+	var wish struct {
+		PID    string `json:"pid"`
+		Offset string `json:"offset"`
+	}
+	if s.conn.old || s.Auth(&wish) != nil || wish.PID == "" {
+		return nil
+	}
+	r.mu.Lock()
+	old := r.live[wish.PID]
+	r.mu.Unlock()
+	if old != nil {
+		old.conn.session.Close(&CloseError{Reason: TransportClose, Err: errReplaced})
+		select {
+		case <-old.finished:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	back := new(returning)
+	r.mu.Lock()
+	r.returning[s] = back
+	r.mu.Unlock()
+	st, err := r.restore(ctx, wish.PID, wish.Offset)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case err != nil:
+		delete(r.returning, s)
+		if ctx.Err() == nil {
+			r.server.stats.recoveryFailed.Add(1)
+			r.server.log.Debug("client not recovered", slog.String("namespace", r.namespace.name), slog.Any("error", err))
+		}
+		return nil
+	case s.hasLeft(): // and leave was before us
+		delete(r.returning, s)
+		r.adapter.Save(st.taken)
+		return nil
+	}
+	back.state, s.claim = st, st
+	s.resume(st)
+	return st
+}
+
+// restore reads what a client comes back to, and encodes what it has missed.
+func (r *clusterRecovery) restore(ctx context.Context, pid, seen string) (*state, error) {
+	back, err := r.adapter.Restore(ctx, r.namespace.name, pid, seen)
+	if err != nil {
+		return nil, err
+	}
+	st := &state{id: back.Client.ID, privateID: back.Client.PrivateID, rooms: back.Client.Rooms, taken: &back.Client, until: time.Now()}
+	st.reached = back.Until
+	back.Client.Fresh = true // nobody else has it: if it is saved again, then anew
+	latest := make(map[string]int)
+	for i, b := range back.Missed {
+		if b.Key != "" {
+			latest[b.Event+"\x00"+b.Key] = i
+		}
+	}
+	for i, b := range back.Missed {
+		if b.Key != "" && latest[b.Event+"\x00"+b.Key] != i {
+			continue
+		}
+		packets, err := r.encode(b.Event, b.Args, b.Offset)
+		if err != nil {
+			return nil, err
+		}
+		st.missed = append(st.missed, packets.list...)
+		packets.release()
+	}
+	if len(st.missed) >= r.server.options.MaxOutboxPackets || !r.server.fits(st.missed) {
+		return nil, errNotRecovered
+	}
+	return st, nil
+}
+
+// name gives a socket that connects afresh what its client can come back with.
+func (r *clusterRecovery) name(s *Socket) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s.privateID = newID()
+}
+
+// release gives up what s has claimed, for good.
+func (r *clusterRecovery) release(s *Socket) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.returning, s)
+	s.claim = nil
+}
+
+// connect makes s reachable and queues what tells its client: what it has missed,
+// if it comes back, and then the reply.
+func (r *clusterRecovery) connect(s *Socket, st *state, reply *encoded) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	packets := reply.list
+	if s.first = r.adapter.Position(); r.last.Compare(s.first) > 0 {
+		s.first = r.last
+	}
+	if st != nil {
+		if s.claim != st {
+			return ErrDisconnected
+		}
+		missed := st.missed
+		for _, e := range r.returning[s].held {
+			if e.offset.Compare(st.reached) > 0 && e.matches(st) {
+				missed = append(missed, e.packets...)
+			}
+		}
+		if !r.server.fits(missed) {
+			s.claim = nil
+			return errNotRecovered
+		}
+		packets = append(missed, packets...)
+		s.since, s.first = st.reached, st.taken.Since
+		_ = r.namespace.rooms.join(s, st.rooms, 0, nil) // if it has left meanwhile, connect says so
+	}
+	if err := r.namespace.rooms.connect(s, packets); err != nil {
+		return err
+	}
+	if st != nil {
+		if !slices.Contains(st.rooms, s.id) {
+			_ = r.namespace.rooms.leave(s, []string{s.id}, nil)
+		}
+		delete(r.returning, s)
+		s.claim = nil
+		r.server.stats.recovered.Add(1)
+	}
+	r.live[s.privateID] = s
+	r.changeLocked(s, true)
+	if r.refresh == nil && !r.closed {
+		r.refresh = time.AfterFunc(r.server.options.Recovery.Window/3, r.again)
+	}
+	return nil
+}
+
+// changed has the state of a socket saved again, soon.
+func (r *clusterRecovery) changed(s *Socket) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.live[s.privateID] == s {
+		r.changeLocked(s, false)
+	}
+}
+
+func (r *clusterRecovery) changeLocked(s *Socket, fresh bool) {
+	if r.closed || s.conn.old {
+		return
+	}
+	r.dirty[s] = r.dirty[s] || fresh
+	if r.saving == nil {
+		r.saving = time.AfterFunc(saveDelay, r.save)
+	}
+}
+
+// save saves what has changed: if this server dies, its clients find it.
+func (r *clusterRecovery) save() {
+	r.mu.Lock()
+	r.saving = nil
+	sockets := maps.Clone(r.dirty)
+	clear(r.dirty)
+	r.mu.Unlock()
+	for s, fresh := range sockets {
+		data := s.shared() // may call the program
+		r.mu.Lock()
+		if r.live[s.privateID] == s {
+			r.adapter.Save(r.state(s, data, fresh))
+		}
+		r.mu.Unlock()
+	}
+}
+
+// again saves the states of all sockets again, before they are dropped.
+func (r *clusterRecovery) again() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refresh = nil
+	if r.closed || len(r.live) == 0 {
+		return
+	}
+	for _, s := range r.live {
+		r.changeLocked(s, false)
+	}
+	r.refresh = time.AfterFunc(r.server.options.Recovery.Window/3, r.again)
+}
+
+// bequeath implements keeper: nothing of a socket is kept here.
+func (r *clusterRecovery) bequeath(*Socket) {}
+
+// close stops the timers, for good.
+func (r *clusterRecovery) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	for _, timer := range []*time.Timer{r.saving, r.refresh} {
+		if timer != nil {
+			timer.Stop()
+		}
+	}
+	r.saving, r.refresh = nil, nil
+}
