@@ -34,6 +34,8 @@ type BusEngine struct {
 
 	mu     sync.Mutex // guards what follows
 	cut    bool
+	held   bool
+	echo   bool
 	queue  []delivery
 	closed bool
 	more   *sync.Cond
@@ -54,6 +56,21 @@ func (e *BusEngine) Cut(cut bool) {
 	if back {
 		e.in.Gap(errCut)
 	}
+}
+
+// Hold makes the bus take nothing from the server, and say nothing, or go on.
+func (e *BusEngine) Hold(held bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.held = held
+}
+
+// Echo makes the bus take what the server sends and say that it has not, or be
+// honest again.
+func (e *BusEngine) Echo(echo bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.echo = echo
 }
 
 // Name implements cluster.Engine.
@@ -77,28 +94,40 @@ func (e *BusEngine) Encode(m *cluster.Message) (cluster.Publication, error) {
 }
 
 // Publish implements cluster.Engine.
-func (e *BusEngine) Publish(_ context.Context, batch []cluster.Publication) error {
+func (e *BusEngine) Publish(ctx context.Context, batch []cluster.Publication) error {
 	e.mu.Lock()
-	cut := e.cut
+	cut, held, echo := e.cut, e.held, e.echo
 	e.mu.Unlock()
-	if cut {
+	switch {
+	case held:
+		<-ctx.Done()
+		return context.Cause(ctx)
+	case cut:
 		return errCut
 	}
-	e.bus.mu.Lock()
-	defer e.bus.mu.Unlock()
+	e.bus.publish(e, batch)
+	if echo {
+		return errCut
+	}
+	return nil
+}
+
+// publish gives a batch to everybody it is for.
+func (b *Bus) publish(from *BusEngine, batch []cluster.Publication) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for _, p := range batch {
 		d := delivery{Publication: p}
 		if p.Nonce != "" {
-			e.bus.log = append(e.bus.log, p)
-			d.offset = len(e.bus.log)
+			b.log = append(b.log, p)
+			d.offset = len(b.log)
 		}
-		for _, other := range e.bus.engines {
-			if other != e || p.Nonce != "" {
+		for _, other := range b.engines {
+			if other != from || p.Nonce != "" {
 				other.enqueue(d)
 			}
 		}
 	}
-	return nil
 }
 
 // A delivery is a publication on its way, and its offset if it is kept.

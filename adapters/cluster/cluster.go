@@ -96,6 +96,7 @@ func (a *Adapter) Attach(node core.Node) error {
 	a.queue.init(a)
 	a.pending.open = make(map[string]*request)
 	a.lanes.init(a)
+	a.members.init(a)
 	if err := a.engine.Start(&inbox{a}); err != nil {
 		a.cancel()
 		return fmt.Errorf("cluster: %s: %w", a.engine.Name(), err)
@@ -105,7 +106,6 @@ func (a *Adapter) Attach(node core.Node) error {
 		a.wg.Go(a.kept.run)
 	}
 	if a.counter == nil {
-		a.members.init(a)
 		a.wg.Go(a.members.run)
 	}
 	return nil
