@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"maps"
 	"slices"
@@ -31,6 +32,7 @@ type request struct {
 	answered map[string]struct{} // servers
 	clients  int                 // of the servers that have answered
 	acks     int                 // of those clients
+	unnamed  int                 // of answered: those that do not say who they are
 }
 
 func (r *requests) len() int {
@@ -73,10 +75,15 @@ func (q *request) take(m *Message) {
 		q.acks++
 		q.answers = append(q.answers, m)
 	default:
-		if _, twice := q.answered[m.Sender]; twice {
+		sender := m.Sender
+		if sender == "" { // the wire of the engine may not tell
+			q.unnamed++
+			sender = fmt.Sprint("#", q.unnamed)
+		}
+		if _, twice := q.answered[sender]; twice {
 			break
 		}
-		q.answered[m.Sender] = struct{}{}
+		q.answered[sender] = struct{}{}
 		delete(q.missing, m.Sender)
 		q.clients += m.Count
 		if m.Type != BroadcastClientCount {
@@ -191,6 +198,9 @@ func (a *Adapter) partial(cause error, q *request, namespace string) error {
 	defer q.mu.Unlock()
 	if a.counter == nil {
 		silent = slices.Collect(maps.Keys(q.missing))
+	}
+	if q.unnamed > 0 {
+		silent = nil // one of them may have answered
 	}
 	silent = slices.DeleteFunc(silent, func(name string) bool {
 		_, answered := q.answered[name]

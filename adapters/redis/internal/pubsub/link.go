@@ -1,0 +1,118 @@
+// Package pubsub keeps subscriptions of Redis channels in step with what somebody
+// wants, through failures of the connection.
+package pubsub
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/redis/rueidis"
+)
+
+// How long is waited after a failure: at first, and at most. It is random between
+// half of it and all of it.
+const (
+	minPause = 250 * time.Millisecond
+	maxPause = 5 * time.Second
+)
+
+// A Link is a client of Redis that may not be there yet.
+type Link struct {
+	option rueidis.ClientOption
+	given  bool // the client is somebody else's
+
+	mu     sync.Mutex // guards what follows; held while dialling
+	client rueidis.Client
+	failed error
+	retry  time.Time // before that there is no use in dialling again
+	pause  time.Duration
+	closed bool
+}
+
+// ErrClosed is what a closed Link fails with.
+var ErrClosed = errors.New("redis: closed")
+
+// NewLink returns a link that dials as o says when it is needed, or that uses
+// client, which is not closed then.
+func NewLink(o rueidis.ClientOption, client rueidis.Client) *Link {
+	if len(o.InitAddress) == 0 {
+		o.InitAddress = []string{"127.0.0.1:6379"}
+	}
+	o.DisableCache = true // nothing is cached, and older servers cannot
+	return &Link{option: o, client: client, given: client != nil}
+}
+
+// Client returns the client. If Redis cannot be reached it fails, at once if that
+// was tried a moment ago.
+func (l *Link) Client() (rueidis.Client, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		return nil, ErrClosed
+	case l.client != nil:
+		return l.client, nil
+	case time.Now().Before(l.retry):
+		return nil, l.failed
+	}
+	client, err := rueidis.NewClient(l.option)
+	if err != nil {
+		l.pause = nextPause(l.pause)
+		l.failed, l.retry = err, time.Now().Add(l.pause)
+		return nil, err
+	}
+	l.client = client
+	return client, nil
+}
+
+// Close closes the client, unless it was given.
+func (l *Link) Close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	if l.client != nil && !l.given {
+		l.client.Close()
+	}
+}
+
+// Node returns the client of one server of a cluster, always the same as long as
+// the cluster does not change, or the client itself if there is no cluster: what
+// is sent to it keeps its order.
+func Node(client rueidis.Client) rueidis.Client {
+	nodes := client.Nodes()
+	if client.Mode() != rueidis.ClientModeCluster || len(nodes) == 0 {
+		return client
+	}
+	first := slices.MinFunc(keys(nodes), cmp.Compare[string])
+	return nodes[first]
+}
+
+func keys(nodes map[string]rueidis.Client) []string {
+	all := make([]string, 0, len(nodes))
+	for addr := range nodes {
+		all = append(all, addr)
+	}
+	return all
+}
+
+func nextPause(last time.Duration) time.Duration {
+	pause := min(max(2*last, minPause), maxPause)
+	return pause/2 + time.Duration(rand.Int64N(int64(pause/2))) //nolint:gosec // no secret
+}
+
+// sleep waits for d, and reports false if ctx ends first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,35 @@
+package redis_test
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"github.com/redis/rueidis"
+	"go.uber.org/goleak"
+
+	"github.com/upshift-go/upshift/adapters/adaptertest"
+	"github.com/upshift-go/upshift/adapters/redis"
+	"github.com/upshift-go/upshift/adapters/redis/internal/redistest"
+	"github.com/upshift-go/upshift/core"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var clusters atomic.Uint64
+
+// options are those of a cluster that no other test has.
+func options(server *redistest.Server) redis.Options {
+	return redis.Options{
+		Client: rueidis.ClientOption{InitAddress: []string{server.Addr}},
+		Key:    fmt.Sprint("test", clusters.Add(1)),
+	}
+}
+
+func TestClassic(t *testing.T) {
+	server := redistest.Start(t)
+	adaptertest.Run(t, func(*testing.T) func() core.Adapter {
+		o := options(server)
+		return func() core.Adapter { return redis.New(o) }
+	})
+}
