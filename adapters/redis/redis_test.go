@@ -33,3 +33,15 @@ func TestClassic(t *testing.T) {
 		return func() core.Adapter { return redis.New(o) }
 	})
 }
+
+func TestSharded(t *testing.T) {
+	server := redistest.Start(t)
+	for _, mode := range []redis.Mode{redis.Dynamic, redis.Static} {
+		t.Run(string(mode), func(t *testing.T) {
+			adaptertest.Run(t, func(*testing.T) func() core.Adapter {
+				o := redis.ShardedOptions{Options: options(server), Mode: mode}
+				return func() core.Adapter { return redis.NewSharded(o) }
+			})
+		})
+	}
+}
