@@ -10,7 +10,7 @@ import (
 
 	"github.com/upshift-go/upshift/adapters/adaptertest"
 	"github.com/upshift-go/upshift/adapters/redis"
-	"github.com/upshift-go/upshift/adapters/redis/internal/redistest"
+	"github.com/upshift-go/upshift/internal/redistest"
 	"github.com/upshift-go/upshift/core"
 )
 
