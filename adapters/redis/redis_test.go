@@ -10,8 +10,8 @@ import (
 
 	"github.com/upshift-go/upshift/adapters/adaptertest"
 	"github.com/upshift-go/upshift/adapters/redis"
-	"github.com/upshift-go/upshift/internal/redistest"
 	"github.com/upshift-go/upshift/core"
+	"github.com/upshift-go/upshift/internal/redistest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -17,7 +17,7 @@ var heavy = []string{
 	"github.com/prometheus/", "go.opentelemetry.io/", "github.com/golang-jwt/",
 	"github.com/quic-go/", "github.com/gin-gonic/", "github.com/labstack/",
 	"github.com/gofiber/", "github.com/go-chi/", "github.com/go-playground/",
-	"golang.org/x/crypto", "golang.org/x/sync", "github.com/hashicorp/",
+	"golang.org/x/crypto", "golang.org/x/sync", "github.com/hashicorp/", "github.com/spf13/",
 }
 
 // server is what who imports core reaches with it.
@@ -111,6 +111,30 @@ var rules = []rule{
 		never: append(heavy, "github.com/valyala/fasthttp"),
 		why:   "a program that talks to a server links none: what both ends need is shared below",
 	},
+	{
+		pkg: "adapters/cluster", ours: server, never: heavy,
+		why: "an engine brings its broker's client; what is the same for all brokers brings none",
+	},
+	{
+		pkg: "adapters/adaptertest", ours: append([]string{"adapters/cluster", "upshifttest", "transports/pipe"}, server...), never: heavy,
+		why: "a stranger's test of an adapter needs servers and clients in memory, and no broker but its own",
+	},
+	{
+		pkg: "adapters/emitter", ours: append([]string{"adapters/cluster"}, server...), never: heavy,
+		why: "who emits over one broker does not pay for another",
+	},
+	{
+		pkg: "adapters/redis", ours: append([]string{"adapters/cluster", "adapters/redis/internal/pubsub"}, server...), never: heavyBut("github.com/redis/"),
+		why: "only who imports it pays for the client of Redis",
+	},
+	{
+		pkg: "adapters/redis/internal/pubsub", never: heavyBut("github.com/redis/"),
+		why: "it keeps subscriptions, and knows no servers and no messages",
+	},
+	{
+		pkg: "internal/redistest", stdlib: true,
+		why: "it runs a process for tests",
+	},
 	{pkg: "middleware/accesslog", ours: server, never: heavy, why: oneConcern},
 	{pkg: "middleware/adminui", ours: server, never: heavyBut("golang.org/x/crypto"), why: oneConcern},
 	{
@@ -179,7 +203,7 @@ func TestImportDirection(t *testing.T) {
 func TestEveryPackageHasARule(t *testing.T) {
 	for _, path := range list(t, module+"/...") {
 		pkg := strings.TrimPrefix(path, module+"/")
-		if under(pkg, "examples") || pkg == "internal/deptest" || pkg == "docs" {
+		if under(pkg, "examples") || under(pkg, "cmd") || pkg == "internal/deptest" || pkg == "docs" {
 			continue // programs, and what is nothing but tests, may import what they like
 		}
 		if !slices.ContainsFunc(rules, func(r rule) bool { return r.pkg == pkg }) {

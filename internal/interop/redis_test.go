@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/rueidis"
 
+	"github.com/upshift-go/upshift/adapters/emitter"
 	"github.com/upshift-go/upshift/adapters/redis"
 	goclient "github.com/upshift-go/upshift/client"
 	"github.com/upshift-go/upshift/codec"
@@ -433,4 +434,37 @@ func TestRedisEmitter(t *testing.T) {
 	m.heard.await(t, "hello", is(`["from the emitter"]`))
 	m.node.must(t, "emitterDisconnect", command{"rooms": []string{"room"}, "close": true}, nil)
 	m.onGo.await(t, "the end", begins("disconnect: "))
+}
+
+// Our emitter reaches the clients of both.
+func TestGoEmitter(t *testing.T) {
+	server := redistest.Start(t)
+	const key = "go emitter"
+	m := startMixed(t, server.Addr, "classic", key, flavours["classic"].adapter(server.Addr, key), nil)
+	e, err := emitter.New(redis.NewEngine(redis.Options{Client: rueidis.ClientOption{InitAddress: []string{server.Addr}}, Key: key}), emitter.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = e.Close(context.Background()) })
+	send := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	send(e.Emit(t.Context(), "all", 1, []byte{255}))
+	for _, c := range []*clusterClient{m.onNode, m.onGo} {
+		c.await(t, "all", is("all[1 hex:ff]"))
+	}
+	send(e.To(m.onNode.ID(), m.onGo.ID()).Join(t.Context(), "room"))
+	m.untilRooms(t, []string{"room"}, []string{"room"})
+	send(e.To("room").Except(m.onGo.ID()).Emit(t.Context(), "node alone"))
+	m.onNode.await(t, "node alone", is("node alone[]"))
+	send(e.Of("/").ServerSideEmit(t.Context(), "hello", "both"))
+	m.heard.await(t, "hello", is(`["both"]`))
+	m.node.await(t, "hello", func(r clusterReport) bool { return r.Kind == "hello" && fmt.Sprint(r.Args) == "[both]" })
+	send(e.To("room").CloseSessions(t.Context()))
+	for _, c := range []*clusterClient{m.onNode, m.onGo} {
+		c.await(t, "the end", begins("disconnect: "))
+	}
 }
