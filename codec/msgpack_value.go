@@ -53,7 +53,7 @@ func retime(dst, data []byte, stamps bool) []byte {
 		}
 		switch {
 		case ok:
-			dst = binary.BigEndian.AppendUint64(append(dst, clientTime...), uint64(at.UnixMilli())) //nolint:gosec // that is how it is kept
+			dst = binary.BigEndian.AppendUint64(append(dst, clientTime...), uint64(at.UnixMilli()))
 		case h.kind == packTime && stamps:
 			dst = appendStamp(dst, time.UnixMilli(int64(h.bits))) //nolint:gosec // the same
 		default:
@@ -73,7 +73,7 @@ func appendStamp(dst []byte, at time.Time) []byte {
 		dst = binary.BigEndian.AppendUint32(dst, uint32(nanos))    //nolint:gosec // as above
 		return binary.BigEndian.AppendUint64(dst, uint64(seconds)) //nolint:gosec // the sign is wanted
 	case nanos == 0 && seconds < 1<<32:
-		return binary.BigEndian.AppendUint32(append(dst, 0xd6, stampType), uint32(seconds)) //nolint:gosec // as above
+		return binary.BigEndian.AppendUint32(append(dst, 0xd6, stampType), uint32(seconds))
 	default:
 		return binary.BigEndian.AppendUint64(append(dst, 0xd7, stampType), nanos<<34|uint64(seconds))
 	}
@@ -85,7 +85,7 @@ func readStamp(b []byte) (at time.Time, ok bool) {
 		return time.Unix(int64(binary.BigEndian.Uint32(b)), 0), true
 	case 8:
 		n := binary.BigEndian.Uint64(b)
-		return time.Unix(int64(n&(1<<34-1)), int64(n>>34)), true //nolint:gosec // 34 and 30 bits
+		return time.Unix(int64(n&(1<<34-1)), int64(n>>34)), true
 	case 12:
 		return time.Unix(int64(binary.BigEndian.Uint64(b[4:])), int64(binary.BigEndian.Uint32(b))), true //nolint:gosec // the sign is wanted
 	default:

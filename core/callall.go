@@ -120,7 +120,7 @@ func (t *Target) askOthers(ctx context.Context, event string, args []any) (repli
 	return c, func() {
 		close(given)
 		cancel()
-		for range c { //nolint:revive // until the goroutines have ended
+		for range c { // until the goroutines have ended
 		}
 	}
 }

@@ -100,6 +100,6 @@ func (s *Socket) shared() codec.Raw {
 			return raw
 		}
 	}
-	s.conn.server.log.Error("values of a socket cannot be shared", slog.String("socket", s.id), slog.Any("error", err))
+	s.conn.server.log.ErrorContext(s.ctx, "values of a socket cannot be shared", slog.String("socket", s.id), slog.Any("error", err))
 	return emptyObject
 }

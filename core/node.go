@@ -89,8 +89,9 @@ func (d node) Has(namespace, room string) bool {
 
 // Namespaces implements Node.
 func (d node) Namespaces() []string {
-	var names []string
-	for _, n := range d.server.Namespaces() {
+	all := d.server.Namespaces()
+	names := make([]string, 0, len(all))
+	for _, n := range all {
 		names = append(names, n.name)
 	}
 	return names

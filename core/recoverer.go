@@ -38,7 +38,7 @@ type Recoverer interface {
 	Restore(ctx context.Context, namespace, privateID, seen string) (*Comeback, error)
 }
 
-// ErrNotRecoverable: a client cannot come back to where it was.
+// ErrNotRecoverable says that a client cannot come back to where it was.
 var ErrNotRecoverable = errors.New("core: not recoverable")
 
 // A ClientState is what a client comes back to.

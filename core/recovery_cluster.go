@@ -211,7 +211,7 @@ func (r *clusterRecovery) claim(ctx context.Context, s *Socket) *state {
 		delete(r.returning, s)
 		if ctx.Err() == nil {
 			r.server.stats.recoveryFailed.Add(1)
-			r.server.log.Debug("client not recovered", slog.String("namespace", r.namespace.name), slog.Any("error", err))
+			r.server.log.DebugContext(ctx, "client not recovered", slog.String("namespace", r.namespace.name), slog.Any("error", err))
 		}
 		return nil
 	case s.hasLeft(): // and leave was before us

@@ -3,6 +3,7 @@ package core
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"sync"
 
@@ -138,7 +139,8 @@ func (t Target) CloseSessions() {
 func (t *Target) updateOrLog(change Update) {
 	if err := t.update(context.Background(), change); err != nil {
 		for _, n := range t.namespaces()[:1] {
-			n.server.log.Error("sockets of other servers were not disconnected", "namespace", n.name, "error", err)
+			n.server.log.ErrorContext(context.Background(), "sockets of other servers were not disconnected",
+				slog.String("namespace", n.name), slog.Any("error", err))
 		}
 	}
 }

@@ -13,7 +13,7 @@ import (
 // A broadcast reaches everybody on every server, once.
 func testBroadcast(c *rig) {
 	servers := c.start(3, nil)
-	var clients []*upshifttest.Client
+	clients := make([]*upshifttest.Client, 0, 2*len(servers))
 	for _, srv := range servers {
 		clients = append(clients, c.dial(srv), c.dial(srv))
 	}

@@ -2,8 +2,8 @@ package adaptertest
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
 
@@ -199,7 +199,7 @@ func testWhileSending(c *rig) {
 	}
 	<-done
 	for i, client := range all {
-		var order []int
+		order := make([]int, 0, events)
 		seen := make(map[int]bool)
 		for range events {
 			var n int
@@ -262,7 +262,7 @@ func testDataComesWith(c *rig) {
 		srv.Of("/").Use(func(next core.Handler) core.Handler {
 			return func(ctx context.Context, r *core.Request) error {
 				if r.Connect() {
-					ran <- fmt.Sprint(i)
+					ran <- strconv.Itoa(i)
 				}
 				return next(ctx, r)
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/upshift-go/upshift/core"
@@ -241,7 +242,7 @@ func testServerSideOrder(c *rig) {
 			if n%50 == 0 {
 				<-time.After(time.Millisecond)
 			}
-			heard <- fmt.Sprint(n)
+			heard <- strconv.Itoa(n)
 			return nil, err
 		})
 	})
@@ -251,7 +252,7 @@ func testServerSideOrder(c *rig) {
 		}
 	}
 	for n := range events {
-		if got := c.await(heard); got != fmt.Sprint(n) {
+		if got := c.await(heard); got != strconv.Itoa(n) {
 			c.Fatalf("%s instead of %d", got, n)
 		}
 	}

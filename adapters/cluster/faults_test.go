@@ -213,8 +213,12 @@ func TestKeptWhileBrokerAway(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	for _, o := range []cluster.Options{
-		{RequestTimeout: -1}, {PublishTimeout: -1}, {HeartbeatInterval: -1}, {HeartbeatTimeout: -1},
-		{MaxQueueBytes: -1}, {MaxRequests: -1},
+		{RequestTimeout: -1},
+		{PublishTimeout: -1},
+		{HeartbeatInterval: -1},
+		{HeartbeatTimeout: -1},
+		{MaxQueueBytes: -1},
+		{MaxRequests: -1},
 	} {
 		if _, err := core.New(core.Options{Adapter: cluster.New(new(adaptertest.Bus).Engine(), o)}); err == nil {
 			t.Errorf("%+v: no error", o)

@@ -29,7 +29,7 @@ func (l *lanes) run(lane string, work func()) bool {
 	defer l.mu.Unlock()
 	if l.n >= l.adapter.options.MaxRequests {
 		if l.adapter.stats.refused.Add(1) == 1 {
-			l.adapter.log.Warn("other servers ask for more than this one can do", slog.Int("limit", l.n))
+			l.adapter.log.WarnContext(l.adapter.ctx, "other servers ask for more than this one can do", slog.Int("limit", l.n))
 		}
 		return false
 	}

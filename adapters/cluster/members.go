@@ -1,10 +1,9 @@
 package cluster
 
 import (
+	"log/slog"
 	"sync"
 	"time"
-
-	"log/slog"
 )
 
 // members are the other servers, by what they have been heard to say. It is for
@@ -72,7 +71,7 @@ func (s *members) sweep(now time.Time) {
 	}
 	s.mu.Unlock()
 	for _, name := range gone {
-		s.adapter.log.Warn("a server is silent", slog.String("silent", name))
+		s.adapter.log.WarnContext(s.adapter.ctx, "a server is silent", slog.String("silent", name))
 		s.adapter.pending.gone(name)
 	}
 }

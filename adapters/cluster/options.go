@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -57,7 +58,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.MaxRequests = 1000
 	}
 	if o.MaxQueueBytes < 0 || o.MaxRequests < 0 {
-		return o, fmt.Errorf("cluster: Options has a negative limit")
+		return o, errors.New("cluster: Options has a negative limit")
 	}
 	return o, nil
 }

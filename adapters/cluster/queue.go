@@ -7,11 +7,11 @@ import (
 	"sync"
 )
 
-// ErrQueueFull: what waits for the broker is as much as Options.MaxQueueBytes
+// ErrQueueFull says that what waits for the broker is as much as Options.MaxQueueBytes
 // allows, most likely because the broker cannot be reached. The message is dropped.
 var ErrQueueFull = errors.New("cluster: too much waits for the broker")
 
-// ErrClosed: the server is shutting down.
+// ErrClosed says that the server is shutting down.
 var ErrClosed = errors.New("cluster: closed")
 
 // What one round trip to the broker takes along, at most.
@@ -136,12 +136,12 @@ func (q *queue) publish(batch []Publication) {
 	if err != nil {
 		a.stats.publishFailed.Add(n)
 		if !q.failing {
-			a.log.Error("messages do not reach other servers", slog.Any("error", err))
+			a.log.ErrorContext(ctx, "messages do not reach other servers", slog.Any("error", err))
 		}
 	} else {
 		a.stats.published.Add(n)
 		if q.failing {
-			a.log.Warn("messages reach other servers again",
+			a.log.WarnContext(ctx, "messages reach other servers again",
 				slog.Uint64("lost", a.stats.publishFailed.Load()), slog.Uint64("dropped", a.stats.dropped.Load()))
 		}
 	}

@@ -30,7 +30,7 @@ func (in *inbox) Logger() *slog.Logger { return in.adapter.log }
 // Malformed implements Inbox.
 func (in *inbox) Malformed(channel string, err error) {
 	if in.adapter.stats.malformed.Add(1) == 1 {
-		in.adapter.log.Error("something else than messages arrives; is the channel shared with another program, or another adapter?",
+		in.adapter.log.ErrorContext(in.adapter.ctx, "something else than messages arrives; is the channel shared with another program, or another adapter?",
 			slog.String("channel", channel), slog.Any("error", err))
 	}
 }
@@ -39,7 +39,7 @@ func (in *inbox) Malformed(channel string, err error) {
 func (in *inbox) Gap(reason error) {
 	a := in.adapter
 	a.stats.gaps.Add(1)
-	a.log.Warn("messages of other servers may have been missed", slog.Any("error", reason))
+	a.log.WarnContext(a.ctx, "messages of other servers may have been missed", slog.Any("error", reason))
 	if a.options.OnGap != nil {
 		a.options.OnGap(reason)
 	}
@@ -84,7 +84,7 @@ func (in *inbox) Receive(m *Message) {
 // logged is for what concerns a single message of another server.
 func (a *Adapter) logged(m *Message, what string, err error) {
 	if err != nil {
-		a.log.Error(what, slog.String("namespace", m.Namespace), slog.String("event", m.Event),
+		a.log.ErrorContext(a.ctx, what, slog.String("namespace", m.Namespace), slog.String("event", m.Event),
 			slog.String("from", m.Sender), slog.Any("error", err))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 
 	"github.com/upshift-go/upshift/core"
@@ -92,7 +93,7 @@ func (k *kept) sent() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.last++
-	nonce := fmt.Sprint(k.last)
+	nonce := strconv.FormatUint(k.last, 10)
 	k.under[nonce] = struct{}{}
 	return nonce
 }
@@ -123,7 +124,7 @@ func (k *kept) notKept(batch []Publication) {
 		}
 		m, err := k.log.Decode(batch[i])
 		if err != nil {
-			k.adapter.log.Error("an own event cannot be read", slog.Any("error", err))
+			k.adapter.log.ErrorContext(k.adapter.ctx, "an own event cannot be read", slog.Any("error", err))
 			continue
 		}
 		m.Offset = core.Offset{}

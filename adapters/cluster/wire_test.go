@@ -25,14 +25,16 @@ var golden = map[string]struct {
 		cluster.Message{
 			Type: cluster.Broadcast, Sender: "b69dd69cd743184f", Namespace: "/", Event: "hi",
 			In: []string{"room1", "room2"}, Flags: cluster.Flags{NoCompress: true},
-		}, []any{},
+		},
+		[]any{},
 	},
 	"broadcast with bytes": {
 		unhex("84a47479706503a46461746182a67061636b657482a47479706502a46461746192a26869c4020102a46f70747383a5726f6f6d7391a5726f6f6d31a665786365707491a27239a5666c61677381a8766f6c6174696c65c3a3756964b062363964643639636437343331383466a36e7370a12f"),
 		cluster.Message{
 			Type: cluster.Broadcast, Sender: "b69dd69cd743184f", Namespace: "/", Event: "hi",
 			In: []string{"room1"}, Except: []string{"r9"}, Flags: cluster.Flags{Volatile: true},
-		}, []any{[]byte{1, 2}},
+		},
+		[]any{[]byte{1, 2}},
 	},
 	"answer of a client": {
 		`{"type":12,"data":{"requestId":"896c83dce39c15bf","packet":42},"uid":"6a380c646db43846","nsp":"/"}`,
@@ -51,11 +53,13 @@ var golden = map[string]struct {
 	},
 	"null where something is absent": {
 		`{"type":4,"data":{"opts":{"rooms":null,"except":null,"flags":null},"rooms":["a",42]},"uid":"u","nsp":"/x"}`,
-		cluster.Message{Type: cluster.SocketsJoin, Sender: "u", Namespace: "/x", Rooms: []string{"a", "42"}}, nil,
+		cluster.Message{Type: cluster.SocketsJoin, Sender: "u", Namespace: "/x", Rooms: []string{"a", "42"}},
+		nil,
 	},
 	"disconnect": {
 		`{"type":6,"data":{"opts":{"rooms":[],"except":[]},"close":true},"uid":"u","nsp":"/"}`,
-		cluster.Message{Type: cluster.DisconnectSockets, Sender: "u", Namespace: "/", CloseSession: true}, nil,
+		cluster.Message{Type: cluster.DisconnectSockets, Sender: "u", Namespace: "/", CloseSession: true},
+		nil,
 	},
 	"heartbeat": {
 		`{"type":2,"uid":"u","nsp":"/"}`, cluster.Message{Type: cluster.Heartbeat, Sender: "u", Namespace: "/"}, nil,

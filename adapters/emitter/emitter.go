@@ -51,7 +51,7 @@ type batch struct {
 	err          error                  // set before
 }
 
-// ErrClosed: the emitter has been closed.
+// ErrClosed says that the emitter has been closed.
 var ErrClosed = errors.New("emitter: closed")
 
 // New returns an emitter on an engine of its own. That its broker cannot be reached

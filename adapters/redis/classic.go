@@ -136,8 +136,9 @@ func (s *classicSource) Wanted(c pubsub.Channel) bool {
 // All implements pubsub.Source.
 func (s *classicSource) All() []pubsub.Channel {
 	e := (*classic)(s)
-	var all []pubsub.Channel
-	for _, namespace := range s.in.Namespaces() {
+	namespaces := s.in.Namespaces()
+	all := make([]pubsub.Channel, 0, 4*len(namespaces))
+	for _, namespace := range namespaces {
 		all = append(all, e.channels(namespace)...)
 	}
 	return all

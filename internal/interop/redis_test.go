@@ -119,7 +119,7 @@ func clusterConnect(t *testing.T, url, namespace string) *clusterClient {
 	c := &clusterClient{journal: newJournal[string]()}
 	c.Socket = goConnect(t, url+namespace, goclient.Options{Reconnection: quick}, func(s *goclient.Socket) {
 		s.OnAny(func(_ context.Context, name string, args codec.Args) {
-			var values []any
+			values := make([]any, 0, args.Len())
 			for i := range args.Len() {
 				var v any
 				if err := args.Raw(i).Bind(&v); err != nil {

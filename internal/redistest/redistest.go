@@ -3,10 +3,10 @@ package redistest
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -40,7 +40,7 @@ func Start(tb testing.TB, args ...string) *Server {
 	_ = l.Close()
 	s := &Server{
 		Addr: addr.String(), tb: tb,
-		args: append([]string{"--port", fmt.Sprint(addr.Port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", tb.TempDir()}, args...),
+		args: append([]string{"--port", strconv.Itoa(addr.Port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", tb.TempDir()}, args...),
 	}
 	s.Run()
 	tb.Cleanup(s.Kill)

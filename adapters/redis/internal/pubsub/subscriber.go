@@ -138,7 +138,7 @@ func (s *Subscriber) run() {
 			pause = 0
 		}
 		if first || up {
-			s.o.Logger.Warn("no subscriptions of messages of other servers", slog.Any("error", err))
+			s.o.Logger.WarnContext(s.ctx, "no subscriptions of messages of other servers", slog.Any("error", err))
 		}
 		first = false
 		lost = err
@@ -161,7 +161,7 @@ func (s *Subscriber) connection(lost error) (up bool, err error) {
 	over := conn.SetPubSubHooks(rueidis.PubSubHooks{OnMessage: s.message})
 	defer func() {
 		conn.Close()
-		for range over { //nolint:revive // until nothing is handed on any more
+		for range over { // until nothing is handed on any more
 		}
 	}()
 	s.mu.Lock()
@@ -182,7 +182,7 @@ func (s *Subscriber) connection(lost error) (up bool, err error) {
 	}
 	s.heard.Store(time.Now().UnixNano())
 	if lost != nil {
-		s.o.Logger.Info("subscriptions of messages of other servers are back")
+		s.o.Logger.InfoContext(s.ctx, "subscriptions of messages of other servers are back")
 		s.source.Gap(lost)
 	}
 	return true, s.follow(conn, over)
