@@ -190,7 +190,7 @@ func (k *kept) save(batch []Change) {
 	defer cancel()
 	err := k.log.Update(ctx, batch)
 	if err != nil && !k.failing {
-		k.adapter.log.Error("what clients come back to cannot be saved", slog.Any("error", err))
+		k.adapter.log.ErrorContext(ctx, "what clients come back to cannot be saved", slog.Any("error", err))
 	}
 	if k.failing = err != nil; k.failing {
 		k.adapter.stats.notSaved.Add(uint64(len(batch)))
