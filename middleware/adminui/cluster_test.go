@@ -1,94 +1,24 @@
 package adminui_test
 
 import (
-	"context"
-	"iter"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/upshift-go/upshift/adapters/adaptertest"
+	"github.com/upshift-go/upshift/adapters/cluster"
 	"github.com/upshift-go/upshift/core"
 	"github.com/upshift-go/upshift/middleware/adminui"
 	"github.com/upshift-go/upshift/upshifttest"
 )
 
-// A bus is a cluster in one process. A member that is down answers nothing.
-type bus struct{ members []*member }
-
-type member struct {
-	bus  *bus
-	node core.Node
-	down atomic.Bool
-	sent atomic.Int64
-}
-
-func (b *bus) join() *member {
-	m := &member{bus: b}
-	b.members = append(b.members, m)
-	return m
-}
-
-func (m *member) others() iter.Seq[*member] {
-	return func(yield func(*member) bool) {
-		for _, other := range m.bus.members {
-			if other != m && !yield(other) {
-				return
-			}
-		}
-	}
-}
-
-func (m *member) Attach(node core.Node) error { m.node = node; return nil }
-
-func (m *member) Close(context.Context) error { return nil }
-
-func (m *member) Broadcast(ctx context.Context, b *core.Broadcast) error {
-	m.sent.Add(1)
-	for other := range m.others() {
-		_ = other.node.Deliver(ctx, b)
-	}
-	return nil
-}
-
-func (m *member) Emit(ctx context.Context, e *core.ServerEvent) error {
-	for other := range m.others() {
-		_, _, _ = other.node.HandleServerEvent(ctx, e)
-	}
-	return nil
-}
-
-func (m *member) Call(ctx context.Context, e *core.ServerEvent) iter.Seq2[core.Args, error] {
-	return func(yield func(core.Args, error) bool) {
-		for other := range m.others() {
-			if other.down.Load() {
-				<-ctx.Done()
-				if !yield(core.Args{}, ctx.Err()) {
-					return
-				}
-				continue
-			}
-			answer, ok, err := other.node.HandleServerEvent(ctx, e)
-			if !ok {
-				continue
-			}
-			var args core.Args
-			if err == nil {
-				args = onWire(answer)
-			}
-			if !yield(args, err) {
-				return
-			}
-		}
-	}
-}
-
 // A page sees the sockets of every server of a cluster, and its commands reach
 // them; a server whose pages have gone is quiet.
 func TestCluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := new(bus)
-		one, two := b.join(), b.join()
+		bus := new(adaptertest.Bus)
+		broker := bus.Engine()
+		one, two := cluster.New(bus.Engine(), cluster.Options{}), cluster.New(broker, cluster.Options{})
 		first := upshifttest.NewServer(t, core.Options{Adapter: one})
 		second := upshifttest.NewServer(t, core.Options{Adapter: two})
 		instrument(t, first, open(nil))
@@ -124,15 +54,15 @@ func TestCluster(t *testing.T) {
 		p.Close()
 		<-time.After(time.Minute)
 		synctest.Wait()
-		before := two.sent.Load()
+		before := two.Stats().Published
 		upshifttest.Dial(t, second, "/", upshifttest.Options{})
 		_ = late.Emit(t.Context(), "x")
 		synctest.Wait()
-		if n := two.sent.Load() - before; n > 1 {
+		if n := two.Stats().Published - before; n > 1 {
 			t.Errorf("%d events for nobody", n)
 		}
 
-		two.down.Store(true)
+		broker.Cut(true)
 		p = watch(t, first, upshifttest.Options{})
 		if all := p.begin(); len(all) != 1 || all[0]["id"] != p.ID() {
 			t.Errorf("all_sockets without the other server: %v", all)
@@ -143,9 +73,9 @@ func TestCluster(t *testing.T) {
 // A read-only server does not do what the page of another one wants.
 func TestClusterReadOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := new(bus)
-		first := upshifttest.NewServer(t, core.Options{Adapter: b.join()})
-		second := upshifttest.NewServer(t, core.Options{Adapter: b.join()})
+		bus := new(adaptertest.Bus)
+		first := upshifttest.NewServer(t, core.Options{Adapter: cluster.New(bus.Engine(), cluster.Options{})})
+		second := upshifttest.NewServer(t, core.Options{Adapter: cluster.New(bus.Engine(), cluster.Options{})})
 		instrument(t, first, open(nil))
 		instrument(t, second, open(func(o *adminui.Options) { o.ReadOnly = true }))
 		upshifttest.Dial(t, first, "/", upshifttest.Options{})

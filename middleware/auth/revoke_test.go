@@ -3,7 +3,6 @@ package auth_test
 import (
 	"context"
 	"errors"
-	"iter"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,54 +10,43 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/upshift-go/upshift/adapters/adaptertest"
+	"github.com/upshift-go/upshift/adapters/cluster"
 	"github.com/upshift-go/upshift/core"
 	"github.com/upshift-go/upshift/middleware/auth"
 	"github.com/upshift-go/upshift/upshifttest"
 )
 
-// A bus joins servers in one process.
-type bus struct{ members []*wire }
-
-// A wire is the adapter of one server on the bus.
+// A wire is an adapter of a cluster whose test sees the server as the adapter does.
 type wire struct {
-	bus  *bus
+	core.Adapter
 	node core.Node
-	err  error // of everything that is sent
+	err  error // of events for the other servers
 }
 
-func (b *bus) join() *wire {
-	w := &wire{bus: b}
-	b.members = append(b.members, w)
-	return w
+func join(bus *adaptertest.Bus) *wire {
+	return &wire{Adapter: cluster.New(bus.Engine(), cluster.Options{})}
 }
 
-func (w *wire) Attach(node core.Node) error                                         { w.node = node; return nil }
-func (w *wire) Close(context.Context) error                                         { return nil }
-func (w *wire) Broadcast(context.Context, *core.Broadcast) error                    { return w.err }
-func (w *wire) Call(context.Context, *core.ServerEvent) iter.Seq2[core.Args, error] { return nil }
+func (w *wire) Attach(node core.Node) error {
+	w.node = node
+	return w.Adapter.Attach(node)
+}
 
 func (w *wire) Emit(ctx context.Context, e *core.ServerEvent) error {
 	if w.err != nil {
 		return w.err
 	}
-	for _, other := range w.bus.members {
-		if other == w {
-			continue
-		}
-		if _, _, err := other.node.HandleServerEvent(ctx, e); err != nil {
-			return err
-		}
-	}
-	return nil
+	return w.Adapter.Emit(ctx, e)
 }
 
 // All sockets of a subject are closed, on all servers, and its tokens are
 // refused unless they are new.
 func TestRevoke(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := new(bus)
-		one := newRig(t, core.Options{Adapter: b.join()}, auth.Options{})
-		two := newRig(t, core.Options{Adapter: b.join()}, auth.Options{Verify: one.verify})
+		bus := new(adaptertest.Bus)
+		one := newRig(t, core.Options{Adapter: join(bus)}, auth.Options{})
+		two := newRig(t, core.Options{Adapter: join(bus)}, auth.Options{Verify: one.verify})
 		one.Of("/chat")
 		token := one.issue("ann", time.Hour)
 		here := []*upshifttest.Client{one.dial(t, token), one.dial(t, one.issue("ann", 0)), one.dial(t, token).Join("/chat", map[string]any{"token": token})}
@@ -101,8 +89,8 @@ func TestRevoke(t *testing.T) {
 
 func TestRevokeErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := new(bus)
-		w := b.join()
+		bus := new(adaptertest.Bus)
+		w := join(bus)
 		r := newRig(t, core.Options{Adapter: w}, auth.Options{})
 		c := r.dial(t, r.issue("ann", 0))
 		w.err = errors.New("broken")
@@ -223,8 +211,8 @@ func TestRevocationsForgotten(t *testing.T) {
 // The later of two revocations counts, in whatever order they are heard of.
 func TestRevokedTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := new(bus)
-		w := b.join()
+		bus := new(adaptertest.Bus)
+		w := join(bus)
 		r := newRig(t, core.Options{Adapter: w}, auth.Options{})
 		early := time.Now()
 		<-time.After(time.Second)
