@@ -78,7 +78,7 @@ func (e *classic) broadcasts(namespace string) string {
 
 // channels are those of a namespace.
 func (e *classic) channels(namespace string) []pubsub.Channel {
-	pattern := escape(e.broadcasts(namespace)) + "*"
+	pattern := pubsub.Escape(e.broadcasts(namespace)) + "*"
 	e.mu.Lock()
 	e.patterns[pattern] = namespace
 	e.mu.Unlock()
@@ -96,13 +96,13 @@ func (e *classic) requestChannel(namespace string) pubsub.Channel {
 
 // Publish implements cluster.Engine.
 func (e *classic) Publish(ctx context.Context, batch []cluster.Publication) error {
-	return publish(ctx, e.link, batch)
+	return pubsub.Publish(ctx, e.link, batch)
 }
 
 // Others implements cluster.Counter.
 func (e *classic) Others(ctx context.Context, namespace string) (int, error) {
 	channel := e.requests(namespace)
-	n, err := count(ctx, e.link, func(b rueidis.Builder) rueidis.Completed {
+	n, err := pubsub.Count(ctx, e.link, func(b rueidis.Builder) rueidis.Completed {
 		return b.PubsubNumsub().Channel(channel).Build()
 	})
 	if e.sub.Has(e.requestChannel(namespace)) {
@@ -113,7 +113,7 @@ func (e *classic) Others(ctx context.Context, namespace string) (int, error) {
 
 // Names implements cluster.Counter.
 func (e *classic) Names(ctx context.Context, namespace string) ([]string, error) {
-	all, err := names(ctx, e.link, e.responses(namespace), "#", func(b rueidis.Builder, pattern string) rueidis.Completed {
+	all, err := pubsub.Names(ctx, e.link, e.responses(namespace), "#", func(b rueidis.Builder, pattern string) rueidis.Completed {
 		return b.PubsubChannels().Pattern(pattern).Build()
 	})
 	return all, err

@@ -22,10 +22,6 @@
 package redis
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"strings"
 	"time"
 
 	"github.com/redis/rueidis"
@@ -71,69 +67,3 @@ func NewEngine(o Options) cluster.Engine {
 	o = o.withDefaults()
 	return &classic{options: o, link: pubsub.NewLink(o.Client, o.Existing)}
 }
-
-// publish sends a batch over one connection, which keeps its order.
-func publish(ctx context.Context, link *pubsub.Link, batch []cluster.Publication) error {
-	client, err := link.Client()
-	if err != nil {
-		return fmt.Errorf("redis: %w", err)
-	}
-	node := pubsub.Node(client)
-	commands := make(rueidis.Commands, len(batch))
-	for i, p := range batch {
-		commands[i] = node.B().Publish().Channel(p.Channel).Message(rueidis.BinaryString(p.Data)).Build()
-	}
-	return firstError(node.DoMulti(ctx, commands...))
-}
-
-func firstError(results []rueidis.RedisResult) error {
-	for _, r := range results {
-		if err := r.Error(); err != nil {
-			return fmt.Errorf("redis: %w", err)
-		}
-	}
-	return nil
-}
-
-// count sums what each server of a cluster says about a channel.
-func count(ctx context.Context, link *pubsub.Link, command func(rueidis.Builder) rueidis.Completed) (int, error) {
-	client, err := link.Client()
-	if err != nil {
-		return 0, fmt.Errorf("redis: %w", err)
-	}
-	sum := 0
-	for _, node := range client.Nodes() {
-		counts, err := node.Do(ctx, command(node.B())).AsIntMap()
-		if err != nil {
-			return 0, fmt.Errorf("redis: %w", err)
-		}
-		for _, n := range counts {
-			sum += int(n)
-		}
-	}
-	return sum, nil
-}
-
-// names returns what stands in the place of the star in the channels that match a
-// pattern, which ends with a star and a suffix.
-func names(ctx context.Context, link *pubsub.Link, prefix, suffix string, command func(rueidis.Builder, string) rueidis.Completed) ([]string, error) {
-	client, err := link.Client()
-	if err != nil {
-		return nil, fmt.Errorf("redis: %w", err)
-	}
-	var all []string
-	var failed error
-	for _, node := range client.Nodes() {
-		channels, err := node.Do(ctx, command(node.B(), escape(prefix)+"*"+suffix)).AsStrSlice()
-		failed = errors.Join(failed, err)
-		for _, c := range channels {
-			all = append(all, strings.TrimSuffix(strings.TrimPrefix(c, prefix), suffix))
-		}
-	}
-	return all, failed
-}
-
-// escape makes of a text the pattern that matches it alone.
-var globs = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`, `]`, `\]`)
-
-func escape(text string) string { return globs.Replace(text) }

@@ -148,13 +148,13 @@ func (e *sharded) Publish(ctx context.Context, batch []cluster.Publication) erro
 	for i, p := range batch {
 		commands[i] = client.B().Spublish().Channel(p.Channel).Message(rueidis.BinaryString(p.Data)).Build()
 	}
-	return firstError(client.DoMulti(ctx, commands...))
+	return pubsub.FirstError(client.DoMulti(ctx, commands...))
 }
 
 // Others implements cluster.Counter.
 func (e *sharded) Others(ctx context.Context, namespace string) (int, error) {
 	channel := e.main(namespace)
-	n, err := count(ctx, e.link, func(b rueidis.Builder) rueidis.Completed {
+	n, err := pubsub.Count(ctx, e.link, func(b rueidis.Builder) rueidis.Completed {
 		return b.PubsubShardnumsub().Channel(channel).Build()
 	})
 	if e.sub.Has(e.mainChannel(namespace)) {
@@ -166,8 +166,8 @@ func (e *sharded) Others(ctx context.Context, namespace string) (int, error) {
 // Names implements cluster.Counter.
 func (e *sharded) Names(ctx context.Context, namespace string) ([]string, error) {
 	const id = "????????????????" // as long as those of servers
-	all, err := names(ctx, e.link, e.main(namespace), "#", func(b rueidis.Builder, _ string) rueidis.Completed {
-		return b.PubsubShardchannels().Pattern(escape(e.main(namespace)) + id + "#").Build()
+	all, err := pubsub.Names(ctx, e.link, e.main(namespace), "#", func(b rueidis.Builder, _ string) rueidis.Completed {
+		return b.PubsubShardchannels().Pattern(pubsub.Escape(e.main(namespace)) + id + "#").Build()
 	})
 	return all, err
 }

@@ -11,9 +11,8 @@ import (
 // A link is a TCP relay whose wire can be cut, go dead, be stalled and be
 // mended.
 type link struct {
-	url    string
-	target string
-	stop   func() // ends the link and all connections
+	url  string
+	stop func() // ends the link and all connections
 
 	// polls has the connections on which a GET has gone to the server and
 	// nothing has come back yet.
@@ -26,9 +25,10 @@ type link struct {
 	conns    connSet
 	relays   sync.WaitGroup
 
-	mu    sync.Mutex // guards what follows
-	lanes map[*lane]struct{}
-	flow  chan struct{} // closed unless the link is stalled
+	mu     sync.Mutex // guards what follows
+	target string
+	lanes  map[*lane]struct{}
+	flow   chan struct{} // closed unless the link is stalled
 }
 
 // A lane is one connection through a link.
@@ -113,6 +113,13 @@ func (l *link) mend() {
 	l.dead.Store(false)
 }
 
+// aim makes new connections go to target, a host:port.
+func (l *link) aim(target string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.target = target
+}
+
 // stall holds everything back in both directions, without reading on, until
 // resume.
 func (l *link) stall() {
@@ -140,7 +147,10 @@ func (l *link) flowing() <-chan struct{} {
 func (l *link) relay(client net.Conn) {
 	defer client.Close()
 	defer l.conns.add(client)()
-	server, err := net.Dial("tcp", l.target)
+	l.mu.Lock()
+	target := l.target
+	l.mu.Unlock()
+	server, err := net.Dial("tcp", target)
 	if err != nil {
 		return
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/upshift-go/upshift/adapters/emitter"
 	"github.com/upshift-go/upshift/adapters/redis"
+	"github.com/upshift-go/upshift/adapters/redis/streams"
 	goclient "github.com/upshift-go/upshift/client"
 	"github.com/upshift-go/upshift/codec"
 	"github.com/upshift-go/upshift/core"
@@ -63,6 +64,14 @@ var flavours = map[string]struct {
 		},
 		options: map[string]any{"subscriptionMode": "static"},
 	},
+	"streams": {adapter: func(addr, key string) core.Adapter { return streams.New(streamsOptions(addr, key)) }},
+}
+
+// streamsOptions are those of clusternode.mjs.
+func streamsOptions(addr, key string) streams.Options {
+	return streams.Options{
+		Client: rueidis.ClientOption{InitAddress: []string{addr}}, Stream: key, Channels: key, States: key + ":session:",
+	}
 }
 
 // eachFlavour runs a test on a cluster of two servers with each adapter.

@@ -100,14 +100,13 @@ func keys(nodes map[string]rueidis.Client) []string {
 	return all
 }
 
-func nextPause(last time.Duration) time.Duration {
-	pause := min(max(2*last, minPause), maxPause)
-	return pause/2 + time.Duration(rand.Int64N(int64(pause/2))) //nolint:gosec // no secret
-}
+// A Pause grows from one failure to the next. The zero Pause is ready.
+type Pause struct{ last time.Duration }
 
-// sleep waits for d, and reports false if ctx ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
+// Wait waits, and reports false if ctx ends first.
+func (p *Pause) Wait(ctx context.Context) bool {
+	p.last = nextPause(p.last)
+	timer := time.NewTimer(p.last)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -115,4 +114,12 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// Reset makes the next pause a short one again.
+func (p *Pause) Reset() { p.last = 0 }
+
+func nextPause(last time.Duration) time.Duration {
+	pause := min(max(2*last, minPause), maxPause)
+	return pause/2 + time.Duration(rand.Int64N(int64(pause/2))) //nolint:gosec // no secret
 }

@@ -125,7 +125,7 @@ var (
 func (s *Subscriber) run() {
 	defer close(s.done)
 	var (
-		pause time.Duration
+		pause Pause
 		lost  error // why there was no connection, if there has been one before
 		first = true
 	)
@@ -135,15 +135,14 @@ func (s *Subscriber) run() {
 			return
 		}
 		if up {
-			pause = 0
+			pause.Reset()
 		}
 		if first || up {
 			s.o.Logger.WarnContext(s.ctx, "no subscriptions of messages of other servers", slog.Any("error", err))
 		}
 		first = false
 		lost = err
-		pause = nextPause(pause)
-		if !sleep(s.ctx, pause) {
+		if !pause.Wait(s.ctx) {
 			return
 		}
 	}
