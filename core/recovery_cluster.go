@@ -347,7 +347,9 @@ func (r *clusterRecovery) save() {
 		data := s.shared() // may call the program
 		r.mu.Lock()
 		if r.live[s.privateID] == s {
-			r.adapter.Save(r.state(s, data, fresh))
+			state := r.state(s, data, fresh)
+			state.Window += state.Window / 3 // until it is saved again
+			r.adapter.Save(state)
 		}
 		r.mu.Unlock()
 	}

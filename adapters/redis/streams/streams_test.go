@@ -2,6 +2,7 @@ package streams_test
 
 import (
 	"fmt"
+	"os"
 	"sync/atomic"
 	"testing"
 
@@ -14,7 +15,16 @@ import (
 	"github.com/upshift-go/upshift/internal/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if redis := os.Getenv(nodeEnv); redis != "" {
+		if err := runNode(redis); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 var clusters atomic.Uint64
 

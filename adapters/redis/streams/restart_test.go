@@ -1,0 +1,221 @@
+package streams_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/upshift-go/upshift/adapters/emitter"
+	"github.com/upshift-go/upshift/adapters/redis/streams"
+	"github.com/upshift-go/upshift/client"
+	"github.com/upshift-go/upshift/core"
+	"github.com/upshift-go/upshift/event"
+	"github.com/upshift-go/upshift/internal/redistest"
+)
+
+// nodeEnv makes the test binary a server, on the address of Redis that it says.
+const nodeEnv = "UPSHIFT_TEST_REDIS"
+
+func restartOptions(addr string) streams.Options {
+	return streams.Options{Client: rueidis.ClientOption{InitAddress: []string{addr}}}
+}
+
+// runNode is a server until it is told to end. It writes its address.
+func runNode(redis string) error {
+	srv, err := core.New(core.Options{
+		Adapter: streams.New(restartOptions(redis)), Recovery: &core.Recovery{},
+	})
+	if err != nil {
+		return err
+	}
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Println(l.Addr())
+	stop, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer cancel()
+	site := &http.Server{Handler: srv, ReadHeaderTimeout: waiting}
+	go func() { _ = site.Serve(l) }()
+	<-stop.Done()
+	_ = l.Close() // new clients go elsewhere
+	return srv.Shutdown(context.Background())
+}
+
+const waiting = 30 * time.Second
+
+// A fleet is some servers, and a balancer in front of them.
+type fleet struct {
+	redis string
+	next  atomic.Uint64
+
+	mu    sync.Mutex // guards what follows
+	addrs []string
+	nodes []*exec.Cmd
+}
+
+func (f *fleet) start(t *testing.T, i int) {
+	t.Helper()
+	cmd := exec.CommandContext(context.Background(), os.Args[0])
+	cmd.Env = append(os.Environ(), nodeEnv+"="+f.redis)
+	cmd.Stderr = os.Stderr
+	stdout, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.addrs[i], f.nodes[i] = strings.TrimSpace(line), cmd
+}
+
+// stop ends a server with a signal, and waits for it.
+func (f *fleet) stop(i int, with os.Signal) {
+	f.mu.Lock()
+	cmd := f.nodes[i]
+	f.mu.Unlock()
+	_ = cmd.Process.Signal(with)
+	_ = cmd.Wait() // how it ends is the test's doing
+}
+
+// dial connects to the servers in turns, passing over those that are not there.
+func (f *fleet) dial(ctx context.Context, _, _ string) (conn net.Conn, err error) {
+	f.mu.Lock()
+	addrs := append([]string(nil), f.addrs...)
+	f.mu.Unlock()
+	for range addrs {
+		addr := addrs[f.next.Add(1)%uint64(len(addrs))]
+		if conn, err = new(net.Dialer).DialContext(ctx, "tcp", addr); err == nil {
+			return conn, nil
+		}
+	}
+	return nil, err
+}
+
+// Three servers are restarted one after the other, some in order and some by SIGKILL,
+// while a thousand clients are sent something: each gets everything, once and in
+// order.
+func TestRollingRestart(t *testing.T) {
+	const servers, clients = 3, 1000
+	redis := redistest.Start(t)
+	f := &fleet{redis: redis.Addr, addrs: make([]string, servers), nodes: make([]*exec.Cmd, servers)}
+	for i := range servers {
+		f.start(t, i)
+	}
+	t.Cleanup(func() {
+		for i := range servers {
+			f.stop(i, os.Kill)
+		}
+	})
+	transport := &http.Transport{DialContext: f.dial}
+	t.Cleanup(transport.CloseIdleConnections)
+
+	var failed atomic.Int64
+	var reached [clients]atomic.Int64 // the number each client has received last
+	fail := func(format string, args ...any) {
+		if failed.Add(1) <= 5 {
+			t.Errorf(format, args...)
+		}
+	}
+	var dialling sync.WaitGroup
+	limit := make(chan struct{}, 50)
+	for i := range clients {
+		dialling.Go(func() {
+			limit <- struct{}{}
+			defer func() { <-limit }()
+			c, err := client.New("http://fleet", client.Options{
+				HTTPClient:   &http.Client{Transport: transport},
+				Reconnection: client.Reconnection{Delay: 50 * time.Millisecond, MaxDelay: time.Second},
+			})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			t.Cleanup(func() { _ = c.Close() })
+			c.Listen("n", func(_ context.Context, args event.Arguments) ([]any, error) {
+				var n int64
+				if err := args.Bind(&n); err != nil {
+					return nil, err
+				}
+				if last := reached[i].Swap(n); n != last+1 {
+					fail("client %d has got %d after %d", i, n, last)
+				}
+				return nil, nil
+			})
+			again := false
+			c.OnConnect(func(context.Context) {
+				if again && !c.Recovered() {
+					fail("client %d is not recovered", i)
+				}
+				again = true
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), waiting)
+			defer cancel()
+			if err := c.Connect(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	dialling.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	<-time.After(time.Second) // what clients come back to is saved with a delay
+
+	sender, err := emitter.New(streams.NewEngine(restartOptions(redis.Addr)), emitter.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = sender.Close(context.Background()) })
+	var sent int64
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			sent++
+			if err := sender.Emit(context.Background(), "n", sent); err != nil {
+				t.Error(err)
+			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(50 * time.Millisecond):
+			}
+		}
+	}()
+	for i, with := range []os.Signal{syscall.SIGTERM, os.Kill, syscall.SIGTERM} {
+		f.stop(i, with)
+		f.start(t, i)
+		<-time.After(2 * time.Second)
+	}
+	close(stop)
+	<-stopped
+	for i := range reached {
+		for end := time.Now().Add(waiting); reached[i].Load() != sent; <-time.After(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				fail("client %d has got %d of %d", i, reached[i].Load(), sent)
+				break
+			}
+		}
+	}
+	t.Logf("%d events to %d clients; %d failures", sent, clients, failed.Load())
+}
