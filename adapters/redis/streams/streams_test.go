@@ -2,7 +2,6 @@ package streams_test
 
 import (
 	"fmt"
-	"os"
 	"sync/atomic"
 	"testing"
 
@@ -12,18 +11,22 @@ import (
 	"github.com/upshift-go/upshift/adapters/adaptertest"
 	"github.com/upshift-go/upshift/adapters/redis/streams"
 	"github.com/upshift-go/upshift/core"
+	"github.com/upshift-go/upshift/internal/clustertest"
 	"github.com/upshift-go/upshift/internal/redistest"
 )
 
 func TestMain(m *testing.M) {
-	if redis := os.Getenv(nodeEnv); redis != "" {
-		if err := runNode(redis); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
+	clustertest.Main(func(addr string) core.Adapter { return streams.New(restartOptions(addr)) })
 	goleak.VerifyTestMain(m)
+}
+
+func restartOptions(addr string) streams.Options {
+	return streams.Options{Client: rueidis.ClientOption{InitAddress: []string{addr}}}
+}
+
+func TestRollingRestart(t *testing.T) {
+	addr := redistest.Start(t).Addr
+	clustertest.TestRollingRestart(t, addr, streams.NewEngine(restartOptions(addr)))
 }
 
 var clusters atomic.Uint64

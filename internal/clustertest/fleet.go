@@ -1,9 +1,10 @@
-package streams_test
+package clustertest
 
 import (
 	"bufio"
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -16,28 +17,33 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/rueidis"
-
+	"github.com/upshift-go/upshift/adapters/cluster"
 	"github.com/upshift-go/upshift/adapters/emitter"
-	"github.com/upshift-go/upshift/adapters/redis/streams"
 	"github.com/upshift-go/upshift/client"
 	"github.com/upshift-go/upshift/core"
 	"github.com/upshift-go/upshift/event"
-	"github.com/upshift-go/upshift/internal/redistest"
 )
 
-// nodeEnv makes the test binary a server, on the address of Redis that it says.
-const nodeEnv = "UPSHIFT_TEST_REDIS"
+// nodeEnv makes the test binary a server, in the cluster of the broker that it says.
+const nodeEnv = "UPSHIFT_TEST_BROKER"
 
-func restartOptions(addr string) streams.Options {
-	return streams.Options{Client: rueidis.ClientOption{InitAddress: []string{addr}}}
+// Main runs a server instead of tests if this process was started to be one by
+// TestRollingRestart.
+func Main(newAdapter func(broker string) core.Adapter) {
+	broker := os.Getenv(nodeEnv)
+	if broker == "" {
+		return
+	}
+	if err := runNode(newAdapter(broker)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
 }
 
 // runNode is a server until it is told to end. It writes its address.
-func runNode(redis string) error {
-	srv, err := core.New(core.Options{
-		Adapter: streams.New(restartOptions(redis)), Recovery: &core.Recovery{},
-	})
+func runNode(adapter core.Adapter) error {
+	srv, err := core.New(core.Options{Adapter: adapter, Recovery: &core.Recovery{}, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 	if err != nil {
 		return err
 	}
@@ -48,19 +54,17 @@ func runNode(redis string) error {
 	fmt.Println(l.Addr())
 	stop, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer cancel()
-	site := &http.Server{Handler: srv, ReadHeaderTimeout: waiting}
+	site := &http.Server{Handler: srv, ReadHeaderTimeout: patience}
 	go func() { _ = site.Serve(l) }()
 	<-stop.Done()
 	_ = l.Close() // new clients go elsewhere
 	return srv.Shutdown(context.Background())
 }
 
-const waiting = 30 * time.Second
-
 // A fleet is some servers, and a balancer in front of them.
 type fleet struct {
-	redis string
-	next  atomic.Uint64
+	broker string
+	next   atomic.Uint64
 
 	mu    sync.Mutex // guards what follows
 	addrs []string
@@ -70,7 +74,7 @@ type fleet struct {
 func (f *fleet) start(t *testing.T, i int) {
 	t.Helper()
 	cmd := exec.CommandContext(context.Background(), os.Args[0])
-	cmd.Env = append(os.Environ(), nodeEnv+"="+f.redis)
+	cmd.Env = append(os.Environ(), nodeEnv+"="+f.broker)
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
 	if err == nil {
@@ -111,13 +115,14 @@ func (f *fleet) dial(ctx context.Context, _, _ string) (conn net.Conn, err error
 	return nil, err
 }
 
-// Three servers are restarted one after the other, some in order and some by SIGKILL,
-// while a thousand clients are sent something: each gets everything, once and in
-// order.
-func TestRollingRestart(t *testing.T) {
+// TestRollingRestart has three servers restarted one after the other, some in order
+// and some by SIGKILL, while a thousand clients are sent something: each gets
+// everything, once and in order. TestMain must call Main. The adapters of servers and
+// the engine are those of the broker.
+func TestRollingRestart(t *testing.T, broker string, engine cluster.Engine) {
+	t.Helper()
 	const servers, clients = 3, 1000
-	redis := redistest.Start(t)
-	f := &fleet{redis: redis.Addr, addrs: make([]string, servers), nodes: make([]*exec.Cmd, servers)}
+	f := &fleet{broker: broker, addrs: make([]string, servers), nodes: make([]*exec.Cmd, servers)}
 	for i := range servers {
 		f.start(t, i)
 	}
@@ -168,7 +173,7 @@ func TestRollingRestart(t *testing.T) {
 				}
 				again = true
 			})
-			ctx, cancel := context.WithTimeout(t.Context(), waiting)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			if err := c.Connect(ctx); err != nil {
 				t.Error(err)
@@ -181,7 +186,7 @@ func TestRollingRestart(t *testing.T) {
 	}
 	<-time.After(time.Second) // what clients come back to is saved with a delay
 
-	sender, err := emitter.New(streams.NewEngine(restartOptions(redis.Addr)), emitter.Options{})
+	sender, err := emitter.New(engine, emitter.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +215,7 @@ func TestRollingRestart(t *testing.T) {
 	close(stop)
 	<-stopped
 	for i := range reached {
-		for end := time.Now().Add(waiting); reached[i].Load() != sent; <-time.After(10 * time.Millisecond) {
+		for end := time.Now().Add(patience); reached[i].Load() != sent; <-time.After(10 * time.Millisecond) {
 			if time.Now().After(end) {
 				fail("client %d has got %d of %d", i, reached[i].Load(), sent)
 				break
