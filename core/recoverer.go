@@ -31,10 +31,13 @@ type Recoverer interface {
 	// Forget drops what this server has saved for a client that will not come
 	// back. It does not block.
 	Forget(namespace, privateID string)
-	// Restore takes what a client comes back to, so that nobody else can, with
-	// the events that it has missed since the offset that it says it has seen,
-	// which is as it came from the client. The error wraps ErrNotRecoverable if
-	// there is nothing to come back to, or something is missing.
+	// Restore makes this server the one that has a client, so that what other
+	// servers save or forget for it does not count, and returns what the client
+	// comes back to, with the events that it has missed since the offset that it
+	// says it has seen, which is as it came from the client. It may be called again:
+	// the client may not have got what it was sent. The error wraps
+	// ErrNotRecoverable if there is nothing to come back to, or something is
+	// missing; otherwise the client may try again.
 	Restore(ctx context.Context, namespace, privateID, seen string) (*Comeback, error)
 }
 
@@ -51,7 +54,7 @@ type ClientState struct {
 	Since Offset
 	// Window is for how long it is kept.
 	Window time.Duration
-	// Fresh: this server has not saved it before, so that it is saved whether or
+	// Fresh: this server has neither saved it before nor restored it, so that it is saved whether or
 	// not there is something already. Otherwise it is not if there is nothing, or
 	// what another server has saved: then that has the client.
 	Fresh bool

@@ -2,6 +2,8 @@ package core
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -154,7 +156,7 @@ func (r *clusterRecovery) leave(s *Socket, cause *CloseError) {
 	case live:
 		delete(r.live, s.privateID)
 		state = r.state(s, data, fresh)
-	case claim != nil: // it was not connected yet, and can try again
+	case claim != nil && !back: // otherwise it can try again, there is still what it has claimed
 		state = claim.taken
 	}
 	r.mu.Unlock()
@@ -209,6 +211,9 @@ func (r *clusterRecovery) claim(ctx context.Context, s *Socket) *state {
 	switch {
 	case err != nil:
 		delete(r.returning, s)
+		if errors.Is(err, ErrNotRecoverable) {
+			r.adapter.Forget(r.namespace.name, wish.PID)
+		}
 		if ctx.Err() == nil {
 			r.server.stats.recoveryFailed.Add(1)
 			r.server.log.DebugContext(ctx, "client not recovered", slog.String("namespace", r.namespace.name), slog.Any("error", err))
@@ -216,7 +221,6 @@ func (r *clusterRecovery) claim(ctx context.Context, s *Socket) *state {
 		return nil
 	case s.hasLeft(): // and leave was before us
 		delete(r.returning, s)
-		r.adapter.Save(st.taken)
 		return nil
 	}
 	back.state, s.claim = st, st
@@ -232,7 +236,6 @@ func (r *clusterRecovery) restore(ctx context.Context, pid, seen string) (*state
 	}
 	st := &state{id: back.Client.ID, privateID: back.Client.PrivateID, rooms: back.Client.Rooms, taken: &back.Client, until: time.Now()}
 	st.reached = back.Until
-	back.Client.Fresh = true // nobody else has it: if it is saved again, then anew
 	latest := make(map[string]int)
 	for i, b := range back.Missed {
 		if b.Key != "" {
@@ -251,7 +254,7 @@ func (r *clusterRecovery) restore(ctx context.Context, pid, seen string) (*state
 		packets.release()
 	}
 	if len(st.missed) >= r.server.options.MaxOutboxPackets || !r.server.fits(st.missed) {
-		return nil, errNotRecovered
+		return nil, fmt.Errorf("%w: it has missed more than MaxOutboxPackets or bytes", ErrNotRecoverable)
 	}
 	return st, nil
 }
@@ -268,7 +271,15 @@ func (r *clusterRecovery) release(s *Socket) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.returning, s)
-	s.claim = nil
+	r.giveUp(s)
+}
+
+// giveUp drops what s has claimed. The lock is held.
+func (r *clusterRecovery) giveUp(s *Socket) {
+	if s.claim != nil {
+		r.adapter.Forget(r.namespace.name, s.claim.taken.PrivateID)
+		s.claim = nil
+	}
 }
 
 // connect makes s reachable and queues what tells its client: what it has missed,
@@ -291,7 +302,7 @@ func (r *clusterRecovery) connect(s *Socket, st *state, reply *encoded) error {
 			}
 		}
 		if !r.server.fits(missed) {
-			s.claim = nil
+			r.giveUp(s)
 			return errNotRecovered
 		}
 		packets = append(missed, packets...)
@@ -310,7 +321,7 @@ func (r *clusterRecovery) connect(s *Socket, st *state, reply *encoded) error {
 		r.server.stats.recovered.Add(1)
 	}
 	r.live[s.privateID] = s
-	r.changeLocked(s, true)
+	r.changeLocked(s, st == nil)
 	if r.refresh == nil && !r.closed {
 		r.refresh = time.AfterFunc(r.server.options.Recovery.Window/3, r.again)
 	}

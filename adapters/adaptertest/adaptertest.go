@@ -116,6 +116,7 @@ func (c *rig) dial(srv *core.Server) *upshifttest.Client {
 // join puts a client into a room, and waits until the servers reach it there.
 func (c *rig) join(client *upshifttest.Client, srv *core.Server, room string) {
 	c.Helper()
+	client.Handle("adaptertest:probe", func(*upshifttest.Event) {}) // those for others who join
 	if err := srv.Of("/").Socket(client.ID()).Join(c.Context(), room); err != nil {
 		c.Fatal(err)
 	}

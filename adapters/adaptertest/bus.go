@@ -32,14 +32,15 @@ type BusEngine struct {
 	bus *Bus
 	in  cluster.Inbox
 
-	mu     sync.Mutex // guards what follows
-	cut    bool
-	held   bool
-	echo   bool
-	queue  []delivery
-	closed bool
-	more   *sync.Cond
-	done   chan struct{}
+	mu        sync.Mutex // guards what follows
+	cut       bool
+	held      bool
+	echo      bool
+	failReads int
+	queue     []delivery
+	closed    bool
+	more      *sync.Cond
+	done      chan struct{}
 
 	position int // the last of the log that has been received
 }
@@ -167,7 +168,9 @@ func (e *BusEngine) receive() {
 				e.in.Malformed("bus", err)
 				continue
 			}
-			m.Nonce, m.Offset = d.Nonce, offsetOf(d.offset)
+			if m.Nonce = d.Nonce; d.offset > 0 {
+				m.Offset = offsetOf(d.offset)
+			}
 			e.in.Receive(m)
 			e.mu.Lock()
 			e.position = max(e.position, d.offset)

@@ -3,7 +3,6 @@ package adaptertest
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/upshift-go/upshift/adapters/cluster"
@@ -20,10 +19,7 @@ type savedClient struct {
 func clientKey(namespace, privateID string) string { return namespace + "," + privateID }
 
 func offsetOf(n int) core.Offset {
-	if n == 0 {
-		return core.Offset{}
-	}
-	return core.Offset{Major: 1, Minor: uint64(n)} //nolint:gosec // it is positive
+	return core.Offset{Major: 1, Minor: uint64(n)} //nolint:gosec // it is not negative
 }
 
 // Decode implements cluster.Log.
@@ -62,7 +58,7 @@ func (e *BusEngine) Update(_ context.Context, changes []cluster.Change) error {
 }
 
 // Take implements cluster.Log.
-func (e *BusEngine) Take(_ context.Context, namespace, privateID, seen string) (*core.Comeback, error) {
+func (e *BusEngine) Take(_ context.Context, namespace, privateID string) (*core.ClientState, error) {
 	if e.isCut() {
 		return nil, errCut
 	}
@@ -74,31 +70,48 @@ func (e *BusEngine) Take(_ context.Context, namespace, privateID, seen string) (
 	if !ok || time.Now().After(saved.until) {
 		return nil, fmt.Errorf("%w: nothing is saved", core.ErrNotRecoverable)
 	}
-	from := saved.state.Since
-	if offset, ok := core.ParseOffset(seen); ok {
-		from = offset
+	saved.owner = e.in.ID()
+	b.clients[key] = saved
+	state := saved.state
+	return &state, nil
+}
+
+// Read implements cluster.Log.
+func (e *BusEngine) Read(_ context.Context, namespace string, from core.Offset, take func(*cluster.Message)) (core.Offset, error) {
+	if e.isCut() || e.readFails() {
+		return core.Offset{}, errCut
 	}
+	b := e.bus
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if from.Major > 1 || from.Minor > uint64(len(b.log)) {
-		return nil, fmt.Errorf("%w: offset %v is unknown", core.ErrNotRecoverable, from)
-	}
-	delete(b.clients, key)
-	back := &core.Comeback{Client: saved.state, Until: offsetOf(len(b.log))}
-	in := func(rooms []string) bool {
-		return slices.ContainsFunc(rooms, func(room string) bool { return slices.Contains(saved.state.Rooms, room) })
+		return core.Offset{}, fmt.Errorf("%w: offset %v is unknown", core.ErrNotRecoverable, from)
 	}
 	for i, p := range b.log[from.Minor:] {
 		m, err := cluster.ReadMessage(p.Data)
 		if err != nil {
-			return nil, err
+			return core.Offset{}, err
 		}
-		if m.Namespace == namespace && (len(m.In) == 0 || in(m.In)) && !in(m.Except) {
-			back.Missed = append(back.Missed, &core.Broadcast{
-				Namespace: namespace, In: m.In, Except: m.Except, Event: m.Event, Args: m.Args,
-				Key: m.Flags.Key, Offset: offsetOf(int(from.Minor) + i + 1), //nolint:gosec // a place in the log
-			})
+		m.Offset = offsetOf(int(from.Minor) + i + 1) //nolint:gosec // a place in the log
+		if m.Namespace == namespace {
+			take(m)
 		}
 	}
-	return back, nil
+	return offsetOf(len(b.log)), nil
+}
+
+// FailReads makes what is kept unreadable n times.
+func (e *BusEngine) FailReads(n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.failReads = n
+}
+
+func (e *BusEngine) readFails() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.failReads--
+	return e.failReads >= 0
 }
 
 func (e *BusEngine) isCut() bool {

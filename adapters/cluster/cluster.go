@@ -94,6 +94,9 @@ func (a *Adapter) Attach(node core.Node) error {
 	a.node = node
 	a.log = node.Logger().With(slog.String("adapter", a.engine.Name()), slog.String("node", a.id))
 	a.queue.init(a)
+	if a.kept != nil {
+		a.kept.recent.most = a.options.MaxRecentBytes
+	}
 	a.pending.open = make(map[string]*request)
 	a.lanes.init(a)
 	a.members.init(a)

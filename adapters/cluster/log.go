@@ -25,9 +25,15 @@ type Log interface {
 	// Update saves or drops what clients come back to, as one round trip if it
 	// can. It is called by one goroutine at a time.
 	Update(ctx context.Context, changes []Change) error
-	// Take takes what a client comes back to, so that nobody else can, and reads
-	// what it has missed; see core.Recoverer.Restore.
-	Take(ctx context.Context, namespace, privateID, seen string) (*core.Comeback, error)
+	// Take returns what a client comes back to and counts as having saved it, as if
+	// by Update, for the time that was left. Its Window does not count. The error
+	// wraps core.ErrNotRecoverable if there is nothing.
+	Take(ctx context.Context, namespace, privateID string) (*core.ClientState, error)
+	// Read calls take with the events of a namespace that are kept after from, in
+	// order, and returns up to where they go: at least to the end of the log as it
+	// was when Read was called. The error wraps core.ErrNotRecoverable if something
+	// after from is not kept any more, or from is no place in the log.
+	Read(ctx context.Context, namespace string, from core.Offset, take func(m *Message)) (until core.Offset, err error)
 }
 
 // A Change is one to what a client comes back to.

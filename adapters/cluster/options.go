@@ -21,6 +21,10 @@ type Options struct {
 	// MaxRequests is how many questions of other servers are worked on, or wait
 	// for it, at the same time. What is beyond it is not answered. Default 1000.
 	MaxRequests int
+	// MaxRecentBytes is about how much memory the last events may take that an
+	// adapter of NewRecovering keeps for clients that come back. What is older is
+	// read from the broker. Default 8 MiB.
+	MaxRecentBytes int
 	// HeartbeatInterval and HeartbeatTimeout are how often a server says that it
 	// is there, and after how long without a word others take it for gone; with
 	// engines that are no Counter. All servers must have the same. Default 5 and
@@ -57,7 +61,10 @@ func (o Options) withDefaults() (Options, error) {
 	if o.MaxRequests == 0 {
 		o.MaxRequests = 1000
 	}
-	if o.MaxQueueBytes < 0 || o.MaxRequests < 0 {
+	if o.MaxRecentBytes == 0 {
+		o.MaxRecentBytes = 8 << 20
+	}
+	if o.MaxRecentBytes < 0 || o.MaxQueueBytes < 0 || o.MaxRequests < 0 {
 		return o, errors.New("cluster: Options has a negative limit")
 	}
 	return o, nil

@@ -39,6 +39,9 @@ func (in *inbox) Malformed(channel string, err error) {
 func (in *inbox) Gap(reason error) {
 	a := in.adapter
 	a.stats.gaps.Add(1)
+	if a.kept != nil {
+		a.kept.recent.clear()
+	}
 	a.log.WarnContext(a.ctx, "messages of other servers may have been missed", slog.Any("error", reason))
 	if a.options.OnGap != nil {
 		a.options.OnGap(reason)
@@ -48,9 +51,12 @@ func (in *inbox) Gap(reason error) {
 // Receive implements Inbox.
 func (in *inbox) Receive(m *Message) {
 	a := in.adapter
-	if m.Sender == a.id && a.kept != nil && m.Type == Broadcast && !m.Offset.IsZero() {
-		a.kept.back(m)
-		return
+	if a.kept != nil && m.Type == Broadcast && !m.Offset.IsZero() {
+		a.kept.recent.add(m)
+		if m.Sender == a.id {
+			a.kept.back(m)
+			return
+		}
 	}
 	if m.Sender == a.id || m.To != "" && m.To != a.id {
 		return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -37,7 +38,10 @@ func (a *Recovering) Keep(_ context.Context, b *core.Broadcast) error {
 }
 
 // Position implements core.Recoverer.
-func (a *Recovering) Position() core.Offset { return a.log.Position() }
+func (a *Recovering) Position() core.Offset {
+	a.kept.recent.begin() // whoever asks has a client that may come back
+	return a.log.Position()
+}
 
 // Save implements core.Recoverer.
 func (a *Recovering) Save(c *core.ClientState) {
@@ -51,10 +55,53 @@ func (a *Recovering) Forget(namespace, privateID string) {
 
 // Restore implements core.Recoverer.
 func (a *Recovering) Restore(ctx context.Context, namespace, privateID, seen string) (*core.Comeback, error) {
+	a.kept.recent.begin()
 	if err := a.kept.saved(ctx, namespace, privateID); err != nil {
 		return nil, fmt.Errorf("%w: %w", core.ErrNotRecoverable, err)
 	}
-	return a.log.Take(ctx, namespace, privateID, seen)
+	state, err := a.log.Take(ctx, namespace, privateID)
+	if err != nil {
+		return nil, err
+	}
+	from, ok := core.ParseOffset(seen)
+	if !ok {
+		from = state.Since
+	}
+	back, err := a.missed(ctx, namespace, state.Rooms, from)
+	if err != nil {
+		return nil, err
+	}
+	back.Client = *state
+	return back, nil
+}
+
+// missed reads the events after from that were for who is in the rooms.
+func (a *Recovering) missed(ctx context.Context, namespace string, rooms []string, from core.Offset) (*core.Comeback, error) {
+	if from.IsZero() {
+		return nil, fmt.Errorf("%w: nobody knows what the client has seen", core.ErrNotRecoverable)
+	}
+	joined := make(map[string]bool, len(rooms))
+	for _, room := range rooms {
+		joined[room] = true
+	}
+	in := func(names []string) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return joined[name] })
+	}
+	back := new(core.Comeback)
+	take := func(m *Message) {
+		if m.Namespace == namespace && (len(m.In) == 0 || in(m.In)) && !in(m.Except) {
+			back.Missed = append(back.Missed, &core.Broadcast{
+				Namespace: namespace, In: m.In, Except: m.Except, Event: m.Event, Args: m.Args, Key: m.Flags.Key, Offset: m.Offset,
+			})
+		}
+	}
+	var ok bool
+	if back.Until, ok = a.kept.recent.after(from, take); ok {
+		return back, nil
+	}
+	var err error
+	back.Until, err = a.log.Read(ctx, namespace, from, take)
+	return back, err
 }
 
 // kept is what an adapter knows of its events that are on their way to the broker
@@ -64,6 +111,7 @@ type kept struct {
 	log     Log
 	more    chan struct{}
 	done    chan struct{}
+	recent  recent
 
 	mu      sync.Mutex // guards what follows
 	last    uint64     // nonce

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -15,8 +14,8 @@ import (
 	"github.com/upshift-go/upshift/core"
 )
 
-// A saved client. It is the last message of its subject; if that is empty, somebody
-// has taken it.
+// A saved client. It is the last message of its subject; if that is empty, the client
+// has left for good.
 type saved struct {
 	Namespace string    `json:"nsp"`
 	ID        string    `json:"sid"`
@@ -134,145 +133,74 @@ func encodeState(c *core.ClientState) ([]byte, error) {
 	})
 }
 
-func readState(data []byte, namespace, privateID string) (*core.ClientState, error) {
-	if len(data) == 0 {
-		return nil, fmt.Errorf("%w: somebody has taken what was saved", core.ErrNotRecoverable)
-	}
+func readState(data []byte, namespace, privateID string) (c *core.ClientState, until time.Time, err error) {
 	var s saved
 	if err := cluster.ReadValue(data, &s); err != nil {
-		return nil, fmt.Errorf("%w: %w", core.ErrNotRecoverable, err)
+		return nil, until, fmt.Errorf("%w: %w", core.ErrNotRecoverable, err)
 	}
 	since, ok := core.ParseOffset(s.Since)
 	switch {
 	case !ok || s.ID == "" || s.PrivateID != privateID || s.Namespace != namespace:
-		return nil, fmt.Errorf("%w: what is saved is of another client", core.ErrNotRecoverable)
+		return nil, until, fmt.Errorf("%w: what is saved is of another client", core.ErrNotRecoverable)
 	case time.Now().UnixMilli() > s.Until:
-		return nil, fmt.Errorf("%w: it is too late", core.ErrNotRecoverable)
+		return nil, until, fmt.Errorf("%w: it is too late", core.ErrNotRecoverable)
 	}
-	return &core.ClientState{Namespace: namespace, ID: s.ID, PrivateID: privateID, Rooms: s.Rooms, Data: s.Data, Since: since}, nil
+	c = &core.ClientState{Namespace: namespace, ID: s.ID, PrivateID: privateID, Rooms: s.Rooms, Data: s.Data, Since: since}
+	return c, time.UnixMilli(s.Until), nil
 }
 
-// Take implements cluster.Log.
-func (e *logEngine) Take(ctx context.Context, namespace, privateID, seen string) (*core.Comeback, error) {
+// Take implements cluster.Log: it saves the same again.
+func (e *logEngine) Take(ctx context.Context, namespace, privateID string) (*core.ClientState, error) {
 	if err := e.makeStreams(ctx); err != nil {
 		return nil, err
 	}
-	state, err := e.takeState(ctx, namespace, privateID)
+	again := nats.NewMsg(e.stateSubject(privateID))
+	m, err := e.lastState(ctx, again.Subject)
 	if err != nil {
 		return nil, err
 	}
-	from, ok := core.ParseOffset(seen)
-	if !ok {
-		from = state.Since
-	}
-	stream, err := e.js.Stream(ctx, e.log.Stream)
-	if err != nil {
-		return nil, fmt.Errorf("nats: %w", err)
-	}
-	info := stream.CachedInfo()
-	until := offset(info.Created, info.State.LastSeq)
-	if from.Major != until.Major || from.Minor > until.Minor {
-		return nil, fmt.Errorf("%w: nothing is known of offset %v", core.ErrNotRecoverable, from)
-	}
-	missed, err := e.missed(ctx, stream, state, from, until)
+	state, until, err := readState(m.Data, namespace, privateID)
 	if err != nil {
 		return nil, err
 	}
-	// That nothing was dropped is looked at last: then it was not while reading.
-	if info, err = stream.Info(ctx); err != nil {
+	again.Data = m.Data
+	ack, err := e.js.PublishMsg(ctx, again, jetstream.WithExpectLastSequencePerSubject(m.Sequence), jetstream.WithRetryAttempts(0))
+	switch {
+	case isWrongSequence(err):
+		return nil, fmt.Errorf("%w: another server has taken what was saved", core.ErrNotRecoverable)
+	case err != nil:
 		return nil, fmt.Errorf("nats: %w", err)
 	}
-	if info.State.FirstSeq > from.Minor+1 {
-		return nil, fmt.Errorf("%w: what came after %v is not kept any more", core.ErrNotRecoverable, from)
-	}
-	return &core.Comeback{Client: *state, Missed: missed, Until: until}, nil
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.owned[privateID] = ownership{ack.Sequence, until}
+	return state, nil
 }
 
 // lateSave is how long a state is waited for that is not there: the server that had
 // the client may be about to save it.
 const lateSave = 50 * time.Millisecond
 
-// takeState takes what a client comes back to: of several that try, one succeeds.
-func (e *logEngine) takeState(ctx context.Context, namespace, privateID string) (*core.ClientState, error) {
+// lastState returns the message with what a client comes back to.
+func (e *logEngine) lastState(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
 	states, err := e.js.Stream(ctx, e.states())
 	if err != nil {
 		return nil, fmt.Errorf("nats: %w", err)
 	}
-	subject := e.stateSubject(privateID)
-	m, err := states.GetLastMsgForSubject(ctx, subject)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
+	for attempt := 0; ; attempt++ {
+		m, err := states.GetLastMsgForSubject(ctx, subject)
+		switch none := errors.Is(err, jetstream.ErrMsgNotFound); {
+		case !none && err != nil:
+			return nil, fmt.Errorf("nats: %w", err)
+		case !none && len(m.Data) > 0:
+			return m, nil
+		case attempt > 0:
+			return nil, fmt.Errorf("%w: nothing is saved", core.ErrNotRecoverable)
+		}
 		select {
 		case <-time.After(lateSave):
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
-		m, err = states.GetLastMsgForSubject(ctx, subject)
 	}
-	switch {
-	case errors.Is(err, jetstream.ErrMsgNotFound):
-		return nil, fmt.Errorf("%w: nothing is saved", core.ErrNotRecoverable)
-	case err != nil:
-		return nil, fmt.Errorf("nats: %w", err)
-	}
-	state, err := readState(m.Data, namespace, privateID)
-	if err != nil {
-		return nil, err
-	}
-	_, err = e.js.PublishMsg(ctx, nats.NewMsg(subject), jetstream.WithExpectLastSequencePerSubject(m.Sequence), jetstream.WithRetryAttempts(0))
-	switch {
-	case isWrongSequence(err):
-		return nil, fmt.Errorf("%w: somebody has taken what was saved", core.ErrNotRecoverable)
-	case err != nil:
-		return nil, fmt.Errorf("nats: %w", err)
-	}
-	e.disown(privateID)
-	return state, nil
-}
-
-// page is how many events are read at once of what a client has missed.
-const page = 500
-
-// missed reads the events after from, up to until, that were for a client.
-func (e *logEngine) missed(ctx context.Context, stream jetstream.Stream, c *core.ClientState, from, until core.Offset) ([]*core.Broadcast, error) {
-	if from.Minor == until.Minor {
-		return nil, nil
-	}
-	consumer, err := stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
-		FilterSubject: e.logSubject(c.Namespace), DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from.Minor + 1,
-		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: answerTime,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("nats: %w", err)
-	}
-	in := func(names []string) bool {
-		return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(c.Rooms, name) })
-	}
-	var events []*core.Broadcast
-	for left := consumer.CachedInfo().NumPending; left > 0; {
-		batch, err := consumer.Fetch(int(min(left, page)), jetstream.FetchContext(ctx))
-		if err != nil {
-			return nil, fmt.Errorf("nats: %w", err)
-		}
-		for m := range batch.Messages() {
-			left--
-			meta, err := m.Metadata()
-			if err != nil {
-				return nil, fmt.Errorf("nats: %w", err)
-			}
-			message, err := cluster.ReadMessage(m.Data())
-			if meta.Sequence.Stream > until.Minor || err != nil || message.Type != cluster.Broadcast || message.Flags.Volatile ||
-				len(message.In) > 0 && !in(message.In) || in(message.Except) {
-				continue // what cannot be read has been complained of when it came
-			}
-			events = append(events, &core.Broadcast{
-				Namespace: c.Namespace, In: message.In, Except: message.Except, Event: message.Event, Args: message.Args,
-				Key: message.Flags.Key, Offset: core.Offset{Major: until.Major, Minor: meta.Sequence.Stream},
-			})
-		}
-		if err := batch.Error(); err != nil {
-			return nil, fmt.Errorf("nats: %w", err)
-		}
-	}
-	_ = stream.DeleteConsumer(ctx, consumer.CachedInfo().Name) // it goes by itself, only later
-	return events, nil
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -43,7 +42,7 @@ func Main(newAdapter func(broker string) core.Adapter) {
 
 // runNode is a server until it is told to end. It writes its address.
 func runNode(adapter core.Adapter) error {
-	srv, err := core.New(core.Options{Adapter: adapter, Recovery: &core.Recovery{}, Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	srv, err := core.New(core.Options{Adapter: adapter, Recovery: &core.Recovery{}})
 	if err != nil {
 		return err
 	}

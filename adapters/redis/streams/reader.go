@@ -16,6 +16,9 @@ import (
 	"github.com/upshift-go/upshift/core"
 )
 
+// broadcastType is cluster.Broadcast as it stands in an entry.
+const broadcastType = "3"
+
 // beginning is before every entry, and yet a place.
 var beginning = core.Offset{Minor: 1}
 
@@ -182,10 +185,11 @@ func (r *reader) checkBehind(client rueidis.Client) error {
 	return err
 }
 
-// handOn passes an entry to the cluster, if it is of a namespace that is there.
+// handOn passes an entry to the cluster. Those of namespaces that are not there matter
+// only if clients can come back to them.
 func (r *reader) handOn(e *entry) {
 	own := e.fields["uid"] == r.in.ID()
-	if own && e.fields[nonceField] == "" || !own && !r.in.Has(e.fields["nsp"], "") {
+	if own && e.fields[nonceField] == "" || !own && e.fields["type"] != broadcastType && !r.in.Has(e.fields["nsp"], "") {
 		return
 	}
 	m, err := e.message()

@@ -32,17 +32,35 @@ type saved struct {
 // with 16 digits.
 const ownerLen = 32
 
-// Both compare the beginning of the value with their first argument.
+// The first two compare the beginning of the value with their first argument. The last
+// writes it over the beginning of a value that is one of ours, whose server it was.
 const (
 	replaceOwn = `local v = redis.call('GET', KEYS[1])
 if v and string.sub(v, 1, #ARGV[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end`
 	deleteOwn = `local v = redis.call('GET', KEYS[1])
 if v and string.sub(v, 1, #ARGV[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end`
+	takeOwn = `local v = redis.call('GET', KEYS[1])
+if v and string.sub(v, 1, #ARGV[2]) == ARGV[2] then
+  redis.call('SET', KEYS[1], ARGV[1] .. string.sub(v, #ARGV[1] + 1), 'KEEPTTL')
+end
+return v`
 )
+
+// ownStart is what the texts of all servers of ours begin with, and of no other.
+const ownStart = 8
 
 func (e *engine) encodeState(c *core.ClientState) (string, error) {
 	packed, err := codec.AppendMsgPack(nil, saved{e.in.ID(), c.ID, c.PrivateID, c.Rooms, c.Data, c.Since.String()})
 	return base64.StdEncoding.EncodeToString(packed), err
+}
+
+// owner is what the text of everything that this server saves begins with.
+func (e *engine) owner() (string, error) {
+	text, err := e.encodeState(new(core.ClientState))
+	if err != nil {
+		return "", err
+	}
+	return text[:ownerLen], nil
 }
 
 // Decode implements cluster.Log.
@@ -59,11 +77,10 @@ func (e *engine) Update(ctx context.Context, changes []cluster.Change) error {
 	if err != nil {
 		return fmt.Errorf("redis: %w", err)
 	}
-	owner, err := e.encodeState(new(core.ClientState))
+	owner, err := e.owner()
 	if err != nil {
 		return err
 	}
-	owner = owner[:ownerLen]
 	commands := make(rueidis.Commands, 0, len(changes))
 	for _, c := range changes {
 		key := e.options.States + c.PrivateID
@@ -91,57 +108,68 @@ func notNil(results []rueidis.RedisResult) []rueidis.RedisResult {
 }
 
 // Take implements cluster.Log.
-func (e *engine) Take(ctx context.Context, namespace, privateID, seen string) (*core.Comeback, error) {
+func (e *engine) Take(ctx context.Context, namespace, privateID string) (*core.ClientState, error) {
 	client, err := e.link.Client()
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
 	state, err := e.takeState(ctx, client, privateID)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		state.Namespace = namespace
 	}
-	state.Namespace = namespace
-	from, ok := core.ParseOffset(seen)
-	if !ok {
-		from = state.Since
+	return state, err
+}
+
+// Read implements cluster.Log.
+func (e *engine) Read(ctx context.Context, namespace string, from core.Offset, take func(m *cluster.Message)) (core.Offset, error) {
+	client, err := e.link.Client()
+	if err != nil {
+		return core.Offset{}, fmt.Errorf("redis: %w", err)
 	}
 	now, err := e.look(ctx, client)
 	if err != nil {
-		return nil, err
+		return core.Offset{}, err
 	}
-	if from.IsZero() || from.Compare(now.last) > 0 {
-		return nil, fmt.Errorf("%w: nothing is known of offset %v", core.ErrNotRecoverable, from)
+	if from.Compare(now.last) > 0 {
+		return core.Offset{}, fmt.Errorf("%w: nothing is known of offset %v", core.ErrNotRecoverable, from)
 	}
-	missed, err := e.missed(ctx, client, state, from, now.last)
-	if err != nil {
-		return nil, err
+	if err := e.readPages(ctx, client, namespace, from, now.last, take); err != nil {
+		return core.Offset{}, err
 	}
 	// That nothing was trimmed is looked at last: then it was not while reading.
 	switch intact, err := e.intact(ctx, client, from); {
 	case err != nil:
-		return nil, err
+		return core.Offset{}, err
 	case !intact:
-		return nil, fmt.Errorf("%w: what came after %v is not kept any more", core.ErrNotRecoverable, from)
+		return core.Offset{}, fmt.Errorf("%w: what came after %v is not kept any more", core.ErrNotRecoverable, from)
 	}
-	return &core.Comeback{Client: *state, Missed: missed, Until: now.last}, nil
+	return now.last, nil
 }
 
 // lateSave is how long a state is waited for that is not there: the server that had
 // the client may be about to save it.
 const lateSave = 50 * time.Millisecond
 
-// takeState takes what a client comes back to.
+// takeState makes what a client comes back to that of this server.
 func (e *engine) takeState(ctx context.Context, client rueidis.Client, privateID string) (*core.ClientState, error) {
+	owner, err := e.owner()
+	if err != nil {
+		return nil, err
+	}
 	key := e.options.States + privateID
-	for attempt := range 2 {
-		text, err := client.Do(ctx, client.B().Getdel().Key(key).Build()).ToString()
+	for attempt := 0; ; attempt++ {
+		text, err := client.Do(ctx, client.B().Eval().Script(takeOwn).Numkeys(1).Key(key).Arg(owner, owner[:ownStart]).Build()).ToString()
 		switch {
 		case err == nil:
-			return readState(text, privateID)
+			state, err := readState(text, privateID)
+			if err == nil && text[:ownStart] != owner[:ownStart] {
+				err = e.replace(ctx, client, key, state)
+			}
+			return state, err
 		case !rueidis.IsRedisNil(err):
 			return nil, fmt.Errorf("redis: %w", err)
 		case attempt > 0:
-			continue
+			return nil, fmt.Errorf("%w: nothing is saved", core.ErrNotRecoverable)
 		}
 		select {
 		case <-time.After(lateSave):
@@ -149,7 +177,22 @@ func (e *engine) takeState(ctx context.Context, client rueidis.Client, privateID
 			return nil, context.Cause(ctx)
 		}
 	}
-	return nil, fmt.Errorf("%w: nothing is saved", core.ErrNotRecoverable)
+}
+
+// replace saves what a server of Node has saved as if this one had.
+func (e *engine) replace(ctx context.Context, client rueidis.Client, key string, state *core.ClientState) error {
+	text, err := e.encodeState(state)
+	if err != nil {
+		return err
+	}
+	err = client.Do(ctx, client.B().Set().Key(key).Value(text).Xx().Keepttl().Build()).Error()
+	if rueidis.IsRedisNil(err) {
+		return fmt.Errorf("%w: somebody else has taken it", core.ErrNotRecoverable)
+	}
+	if err != nil {
+		return fmt.Errorf("redis: %w", err)
+	}
+	return nil
 }
 
 func readState(text, privateID string) (*core.ClientState, error) {
@@ -168,45 +211,33 @@ func readState(text, privateID string) (*core.ClientState, error) {
 	return &core.ClientState{ID: s.ID, PrivateID: s.PrivateID, Rooms: s.Rooms, Data: s.Data, Since: since}, nil
 }
 
-// page is how many entries are read at once of what a client has missed.
+// page is how many entries are read at once of what clients have missed.
 const page = 1000
 
-// missed reads the events after from, up to until, that were for a client.
-func (e *engine) missed(ctx context.Context, client rueidis.Client, c *core.ClientState, from, until core.Offset) ([]*core.Broadcast, error) {
-	rooms := make(map[string]bool, len(c.Rooms))
-	for _, room := range c.Rooms {
-		rooms[room] = true
-	}
-	in := func(names []string) bool {
-		return slices.ContainsFunc(names, func(name string) bool { return rooms[name] })
-	}
-	var events []*core.Broadcast
+// readPages reads the events of a namespace after from, up to until.
+func (e *engine) readPages(ctx context.Context, client rueidis.Client, namespace string, from, until core.Offset, take func(m *cluster.Message)) error {
 	for from.Compare(until) < 0 {
 		entries, err := client.Do(ctx, client.B().Xrange().Key(e.options.Stream).
 			Start("("+from.String()).End(until.String()).Count(page).Build()).AsXRange()
 		if err != nil {
-			return nil, fmt.Errorf("redis: %w", err)
+			return fmt.Errorf("redis: %w", err)
 		}
 		for i := range entries {
 			one, err := entryOf(&entries[i])
 			if err != nil {
-				return nil, err
+				return err
 			}
 			from = one.offset
-			if one.fields["nsp"] != c.Namespace {
+			if one.fields["nsp"] != namespace {
 				continue
 			}
-			m, err := one.message()
-			if err != nil || m.Offset.IsZero() || len(m.In) > 0 && !in(m.In) || in(m.Except) {
-				continue // what cannot be read has been complained of when it came
+			if m, err := one.message(); err == nil && !m.Offset.IsZero() { // what cannot be read has been complained of when it came
+				take(m)
 			}
-			events = append(events, &core.Broadcast{
-				Namespace: m.Namespace, In: m.In, Except: m.Except, Event: m.Event, Args: m.Args, Key: m.Flags.Key, Offset: m.Offset,
-			})
 		}
 		if len(entries) < page {
 			break
 		}
 	}
-	return events, nil
+	return nil
 }
