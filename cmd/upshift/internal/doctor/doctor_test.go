@@ -1,0 +1,323 @@
+package doctor_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/upshift-go/upshift/cmd/upshift/internal/doctor"
+	"github.com/upshift-go/upshift/core"
+	"github.com/upshift-go/upshift/transports"
+	"github.com/upshift-go/upshift/transports/polling"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// serve runs a server of ours.
+func serve(t *testing.T, o core.Options) *httptest.Server {
+	t.Helper()
+	if o.PingInterval == 0 {
+		o.PingInterval, o.PingTimeout = 30*time.Second, 100*time.Millisecond // for a quick end
+	}
+	srv, err := core.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	site := httptest.NewServer(srv)
+	t.Cleanup(func() {
+		if err := srv.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+		site.Close()
+	})
+	return site
+}
+
+// proxy puts a reverse proxy in front of one server or several, in turns.
+func proxy(t *testing.T, change func(p *httputil.ReverseProxy), behind ...*httptest.Server) *httptest.Server {
+	t.Helper()
+	var turn atomic.Int64
+	p := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		target, _ := url.Parse(behind[int(turn.Add(1))%len(behind)].URL)
+		r.SetURL(target)
+	}}
+	if change != nil {
+		change(p)
+	}
+	site := httptest.NewServer(p)
+	t.Cleanup(site.Close)
+	return site
+}
+
+// examine runs the doctor and returns what it has found that is worse than ok.
+func examine(t *testing.T, o doctor.Options) (*doctor.Report, map[string]doctor.Finding) {
+	t.Helper()
+	if o.Timeout == 0 {
+		o.Timeout = 3 * time.Second
+	}
+	r, err := doctor.Run(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := make(map[string]doctor.Finding)
+	for _, f := range r.Findings {
+		t.Logf("%-9s %-8s %s (%s) %s", f.Check, f.Severity, f.Says, f.Why, f.Fix)
+		if f.Severity == doctor.Problem || f.Severity == doctor.Warning {
+			bad[f.Check] = f
+		}
+	}
+	return r, bad
+}
+
+// only checks that one thing was found, and that it is called by its name.
+func only(t *testing.T, bad map[string]doctor.Finding, check string, words ...string) {
+	t.Helper()
+	f, ok := bad[check]
+	if !ok || len(bad) != 1 {
+		t.Fatalf("found %v, want %s alone", bad, check)
+	}
+	for _, word := range words {
+		if !strings.Contains(f.Says+" "+f.Fix, word) {
+			t.Errorf("%+v does not speak of %q", f, word)
+		}
+	}
+}
+
+const beat = 2 * time.Second
+
+func TestHealthy(t *testing.T) {
+	site := serve(t, core.Options{PingInterval: beat, PingTimeout: time.Second})
+	r, bad := examine(t, doctor.Options{URL: site.URL})
+	if len(bad) > 0 || r.Worst() != doctor.OK {
+		t.Errorf("found %v", bad)
+	}
+	checks := make([]string, len(r.Findings))
+	for i, f := range r.Findings {
+		checks[i] = f.Check
+	}
+	for _, want := range []string{"reach", "protocol", "sticky", "websocket", "compression", "upgrade", "heartbeat", "payload"} {
+		if !slices.Contains(checks, want) {
+			t.Errorf("%s is not among %v", want, checks)
+		}
+	}
+}
+
+func TestNotThere(t *testing.T) {
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close()
+	_, bad := examine(t, doctor.Options{URL: "http://" + l.Addr().String()})
+	only(t, bad, "reach", "Nothing listens")
+	_, bad = examine(t, doctor.Options{URL: "http://no-such-host.invalid"})
+	only(t, bad, "reach", "cannot be resolved")
+	tls := httptest.NewTLSServer(http.NotFoundHandler())
+	defer tls.Close()
+	_, bad = examine(t, doctor.Options{URL: tls.URL})
+	only(t, bad, "reach", "certificate")
+	_, bad = examine(t, doctor.Options{URL: strings.Replace(tls.URL, "https", "http", 1)})
+	if len(bad) != 1 {
+		t.Errorf("found %v", bad)
+	}
+	plain := serve(t, core.Options{})
+	_, bad = examine(t, doctor.Options{URL: strings.Replace(plain.URL, "http", "https", 1)})
+	only(t, bad, "reach", "TLS")
+}
+
+func TestWrongPath(t *testing.T) {
+	site := serve(t, core.Options{})
+	_, bad := examine(t, doctor.Options{URL: site.URL, Path: "/sockets/"})
+	only(t, bad, "reach", "/socket.io/")
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>an app</html>") }))
+	defer page.Close()
+	_, bad = examine(t, doctor.Options{URL: page.URL})
+	only(t, bad, "reach", "something else")
+	for status, word := range map[int]string{301: "elsewhere", 403: "refuses", 502: "behind it"} {
+		broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+		_, bad = examine(t, doctor.Options{URL: broken.URL})
+		only(t, bad, "reach", word)
+		broken.Close()
+	}
+}
+
+func TestOldServer(t *testing.T) {
+	for _, body := range []string{
+		`97:0{"sid":"xyz","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":5000}2:40`,
+		`{"code":5,"message":"Unsupported protocol version"}`,
+	} {
+		site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, body) }))
+		_, bad := examine(t, doctor.Options{URL: site.URL})
+		only(t, bad, "protocol", "Engine.IO 3")
+		site.Close()
+	}
+}
+
+func TestNoUpgradeHeaders(t *testing.T) {
+	site := proxy(t, func(p *httputil.ReverseProxy) {
+		rewrite := p.Rewrite
+		p.Rewrite = func(r *httputil.ProxyRequest) {
+			rewrite(r)
+			r.Out.Header.Del("Upgrade")
+			r.Out.Header.Del("Connection")
+		}
+	}, serve(t, core.Options{}))
+	_, bad := examine(t, doctor.Options{URL: site.URL, Quick: true, Timeout: time.Second})
+	if _, ok := bad["upgrade"]; !ok {
+		t.Errorf("found %v", bad)
+	}
+	delete(bad, "upgrade")
+	only(t, bad, "websocket", "strips", "proxy_set_header")
+}
+
+func TestNotSticky(t *testing.T) {
+	site := proxy(t, nil, serve(t, core.Options{}), serve(t, core.Options{}))
+	_, bad := examine(t, doctor.Options{URL: site.URL, Quick: true, Timeout: time.Second})
+	if f := bad["sticky"]; !strings.Contains(f.Says, "no sticky sessions") {
+		t.Errorf("found %v", bad)
+	}
+}
+
+// A balancer that goes by cookie is no problem.
+func TestStickyByCookie(t *testing.T) {
+	servers := []*httptest.Server{serve(t, core.Options{}), serve(t, core.Options{})}
+	var turn atomic.Int64
+	p := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			which := fmt.Sprint(int(turn.Add(1)) % len(servers))
+			if cookie, err := r.In.Cookie("node"); err == nil {
+				which = cookie.Value
+			}
+			target, _ := url.Parse(servers[which[0]-'0'].URL)
+			r.SetURL(target)
+			r.Out.Header.Set("X-Which", which)
+		},
+		ModifyResponse: func(r *http.Response) error {
+			r.Header.Add("Set-Cookie", "node="+r.Request.Header.Get("X-Which"))
+			return nil
+		},
+	}
+	site := httptest.NewServer(p)
+	defer site.Close()
+	r, bad := examine(t, doctor.Options{URL: site.URL, Quick: true})
+	if len(bad) > 0 {
+		t.Errorf("found %v", bad)
+	}
+	if !slices.ContainsFunc(r.Findings, func(f doctor.Finding) bool { return f.Check == "sticky" && strings.Contains(f.Says, "cookie") }) {
+		t.Errorf("it does not speak of cookies: %+v", r.Findings)
+	}
+}
+
+// A proxy that cuts idle connections does so for both transports.
+func TestIdleTimeout(t *testing.T) {
+	behind := serve(t, core.Options{PingInterval: 2 * beat, PingTimeout: time.Second})
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() { relay(conn, behind.Listener.Addr().String(), beat/2) })
+		}
+	})
+	defer all.Wait()
+	defer func() { _ = l.Close() }()
+	_, bad := examine(t, doctor.Options{URL: "http://" + l.Addr().String()})
+	only(t, bad, "heartbeat", "cuts", "proxy_read_timeout")
+}
+
+// relay passes on what both sides say until both are silent for a time.
+func relay(client net.Conn, to string, idle time.Duration) {
+	defer func() { _ = client.Close() }()
+	server, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", to)
+	if err != nil {
+		return
+	}
+	defer func() { _ = server.Close() }()
+	timer := time.AfterFunc(idle, func() {
+		_ = client.Close()
+		_ = server.Close()
+	})
+	defer timer.Stop()
+	var both sync.WaitGroup
+	for _, way := range [][2]net.Conn{{client, server}, {server, client}} {
+		both.Go(func() {
+			buf := make([]byte, 32<<10)
+			for {
+				n, err := way[0].Read(buf)
+				if err != nil {
+					_ = way[1].Close()
+					return
+				}
+				timer.Reset(idle)
+				if _, err := way[1].Write(buf[:n]); err != nil {
+					return
+				}
+			}
+		})
+	}
+	both.Wait()
+}
+
+func TestBodyLimit(t *testing.T) {
+	behind := serve(t, core.Options{})
+	target, _ := url.Parse(behind.URL)
+	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength > 100_000 {
+			http.Error(w, "too large", http.StatusRequestEntityTooLarge)
+			return
+		}
+		forward.ServeHTTP(w, r)
+	}))
+	defer site.Close()
+	_, bad := examine(t, doctor.Options{URL: site.URL, Quick: true})
+	only(t, bad, "payload", "client_max_body_size")
+}
+
+func TestCORS(t *testing.T) {
+	const page = "https://app.example"
+	_, bad := examine(t, doctor.Options{URL: serve(t, core.Options{}).URL, Quick: true, Origin: page})
+	if _, ok := bad["cors"]; !ok {
+		t.Errorf("found %v", bad)
+	}
+	_, bad = examine(t, doctor.Options{URL: serve(t, core.Options{CORS: &core.CORS{Origins: []string{page}}}).URL, Quick: true, Origin: page})
+	if len(bad) > 0 {
+		t.Errorf("found %v", bad)
+	}
+	_, bad = examine(t, doctor.Options{URL: serve(t, core.Options{CORS: &core.CORS{Origins: []string{"https://other.example"}}}).URL, Quick: true, Origin: page})
+	if _, ok := bad["cors"]; !ok {
+		t.Errorf("found %v", bad)
+	}
+}
+
+func TestPollingOnly(t *testing.T) {
+	_, bad := examine(t, doctor.Options{URL: serve(t, core.Options{Transports: []transports.Transport{polling.New(polling.Options{})}}).URL, Quick: true})
+	only(t, bad, "websocket", "does not offer")
+}
+
+func TestOptions(t *testing.T) {
+	for _, bad := range []string{"ftp://x", "http://", "http://%"} {
+		if _, err := doctor.Run(t.Context(), doctor.Options{URL: bad}); err == nil {
+			t.Errorf("%s is taken", bad)
+		}
+	}
+}
