@@ -52,5 +52,6 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.AddCommand(newConnect(), newEmit(), newListen(), newDoctor(), newLoad())
 	return root
 }

@@ -34,8 +34,9 @@ func TestNginx(t *testing.T) {
 	}
 }
 
-// startNginx starts nginx in front of target, a host:port, with directives for
-// the location and returns its URL. It ends with the test.
+// startNginx starts nginx in front of target, a host:port or several with commas
+// between, in turns, with directives for the location and returns its URL. It ends
+// with the test.
 func startNginx(t *testing.T, target, location string) string {
 	t.Helper()
 	binary := need(t, "nginx", "/usr/sbin/nginx")
@@ -61,15 +62,18 @@ events {}
 http {
   access_log off;
 %s
+  upstream servers {
+    server %s;
+  }
   server {
     listen %s;
     location / {
-      proxy_pass http://%s;
+      proxy_pass http://servers;
       %s
     }
   }
 }
-`, filepath.Join(dir, "pid"), paths.String(), addr, target, location)
+`, filepath.Join(dir, "pid"), paths.String(), strings.ReplaceAll(target, ",", "; server "), addr, location)
 	configFile := filepath.Join(dir, "nginx.conf")
 	if err := os.WriteFile(configFile, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
