@@ -152,6 +152,11 @@ type Options struct {
 	// GenerateID makes session ids; they must be unguessable and unique. An
 	// error refuses the handshake. Default: 20 random characters.
 	GenerateID func(h *Handshake) (string, error)
+	// SessionTag is what session ids begin with, 4 characters of A-Z, a-z, 0-9,
+	// - and _, so that the servers of a cluster can tell whose a session is: see
+	// adapters/relay. The other 16 characters are random, 96 bits. Each server needs
+	// a tag of its own. Not with GenerateID. Default: none.
+	SessionTag string
 	// OnReject is told of each request that is refused with an Engine.IO
 	// error, on the request's goroutine. Default: nobody is.
 	OnReject func(e *RequestError)
@@ -249,6 +254,7 @@ func (srv *Server) sessionOptions() session.Options {
 
 		AllowRequest: o.AllowRequest,
 		GenerateID:   o.GenerateID,
+		SessionTag:   o.SessionTag,
 		Headers:      o.Headers,
 		OnReject:     srv.requestRefused,
 		OnUpgrade:    srv.upgraded,

@@ -171,6 +171,12 @@ func (srv *Server) chain() []Middleware {
 	return nil
 }
 
+// Path is Options.Path as it is in force, with a slash at both ends.
+func (srv *Server) Path() string { return srv.options.Path }
+
+// SessionTag is Options.SessionTag.
+func (srv *Server) SessionTag() string { return srv.options.SessionTag }
+
 // Sessions is the number of client sessions, joined to a namespace or not.
 func (srv *Server) Sessions() int { return srv.manager.Len() }
 

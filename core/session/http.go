@@ -204,9 +204,9 @@ var errDuplicateID = errors.New("session: id in use")
 // some of its components take the length for the test of validity.
 func (m *Manager) newID(h *transports.Handshake) (string, error) {
 	if m.options.GenerateID == nil {
-		var b [15]byte
-		_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead
-		return base64.RawURLEncoding.EncodeToString(b[:]), nil
+		b := make([]byte, 15-len(m.options.SessionTag)/4*3)
+		_, _ = rand.Read(b) // never fails: crypto/rand ends the process instead
+		return m.options.SessionTag + base64.RawURLEncoding.EncodeToString(b), nil
 	}
 	id, err := m.options.GenerateID(h)
 	if err != nil {
@@ -216,6 +216,13 @@ func (m *Manager) newID(h *transports.Handshake) (string, error) {
 		return "", errDuplicateID
 	}
 	return id, nil
+}
+
+// validTag reports whether a tag leaves the random part of an id a whole number of
+// bytes, and is made of what ids are made of.
+func validTag(tag string) bool {
+	_, err := base64.RawURLEncoding.DecodeString(tag)
+	return err == nil && len(tag) == 4 && !strings.ContainsAny(tag, "\r\n") // which decoding passes over
 }
 
 // openPacket is the first packet of a session. Clients call array methods on

@@ -91,6 +91,10 @@ type Options struct {
 	// an error, or an id that is in use, refuses the handshake. Default: 15
 	// bytes of crypto/rand, 20 characters.
 	GenerateID func(h *transports.Handshake) (string, error)
+	// SessionTag is what session ids begin with, 4 characters of A-Z, a-z, 0-9,
+	// - and _, so that the servers of a cluster can tell whose a session is. 96
+	// bits of the id are random then. Not with GenerateID. Default: none.
+	SessionTag string
 	// Headers is called before the response head of a handshake, a poll, a
 	// data request or an upgrade is written and may set fields on it.
 	// initial is true for the first response of a session. Default: none.
@@ -146,6 +150,10 @@ func (o Options) withDefaults() (Options, error) {
 		return o, errors.New("session: MaxOutboxPackets is negative")
 	case o.MaxVolatileBytes < 0:
 		return o, errors.New("session: MaxVolatileBytes is negative")
+	case o.SessionTag != "" && !validTag(o.SessionTag):
+		return o, errors.New("session: SessionTag is not 4 characters of A-Z, a-z, 0-9, - and _")
+	case o.SessionTag != "" && o.GenerateID != nil:
+		return o, errors.New("session: SessionTag and GenerateID are both set")
 	case len(o.Transports) == 0:
 		return o, errors.New("session: Transports is empty")
 	}
