@@ -128,8 +128,24 @@ var rules = []rule{
 		why: "only who imports it pays for the client of Redis",
 	},
 	{
-		pkg: "adapters/redis/internal/pubsub", never: heavyBut("github.com/redis/"),
-		why: "it keeps subscriptions, and knows no servers and no messages",
+		pkg: "adapters/redis/streams", ours: append([]string{"adapters/cluster", "adapters/redis/internal/pubsub"}, server...), never: heavyBut("github.com/redis/"),
+		why: "the engines of Redis do not know each other",
+	},
+	{
+		pkg: "adapters/nats", ours: append([]string{"adapters/cluster"}, server...), never: append([]string{"github.com/nats-io/nats-server"}, heavyBut("github.com/nats-io/", "golang.org/x/crypto")...),
+		why: "only who imports it pays for the client of NATS, and only tests for the server",
+	},
+	{
+		pkg: "adapters/relay", ours: append([]string{"internal/exchange"}, server...), never: heavy,
+		why: "it passes requests on over HTTP, whatever the adapter is",
+	},
+	{
+		pkg: "internal/clustertest", ours: append([]string{"adapters/cluster", "adapters/emitter", "client", "upshifttest", "transports/pipe"}, server...), never: heavy,
+		why: "each engine is put through the same faults",
+	},
+	{
+		pkg: "adapters/redis/internal/pubsub", ours: append([]string{"adapters/cluster"}, server...), never: heavyBut("github.com/redis/"),
+		why: "the engines of Redis share it",
 	},
 	{
 		pkg: "internal/redistest", stdlib: true,
