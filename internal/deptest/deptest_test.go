@@ -166,6 +166,8 @@ var rules = []rule{
 	{pkg: "middleware/concurrency", ours: server, never: heavyBut("golang.org/x/sync"), why: oneConcern},
 	{pkg: "middleware/dedupe", ours: server, never: heavy, why: oneConcern},
 	{pkg: "middleware/health", ours: server, never: heavy, why: oneConcern},
+	{pkg: "middleware/history", ours: server, never: heavy, why: oneConcern},
+	{pkg: "middleware/presence", ours: server, never: heavy, why: oneConcern},
 	{pkg: "middleware/metrics", ours: server, never: heavyBut("github.com/prometheus/"), why: oneConcern},
 	{pkg: "middleware/proflabels", ours: server, never: heavy, why: oneConcern},
 	{pkg: "middleware/ratelimit", ours: server, never: heavyBut("github.com/hashicorp/"), why: oneConcern},
