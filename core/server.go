@@ -174,6 +174,9 @@ func (srv *Server) chain() []Middleware {
 // Path is Options.Path as it is in force, with a slash at both ends.
 func (srv *Server) Path() string { return srv.options.Path }
 
+// Adapter is Options.Adapter.
+func (srv *Server) Adapter() Adapter { return srv.options.Adapter }
+
 // SessionTag is Options.SessionTag.
 func (srv *Server) SessionTag() string { return srv.options.SessionTag }
 

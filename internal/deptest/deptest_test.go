@@ -168,7 +168,7 @@ var rules = []rule{
 	{pkg: "middleware/health", ours: server, never: heavy, why: oneConcern},
 	{pkg: "middleware/history", ours: server, never: heavy, why: oneConcern},
 	{pkg: "middleware/presence", ours: server, never: heavy, why: oneConcern},
-	{pkg: "middleware/metrics", ours: server, never: heavyBut("github.com/prometheus/"), why: oneConcern},
+	{pkg: "middleware/metrics", ours: append([]string{"adapters/cluster"}, server...), never: heavyBut("github.com/prometheus/"), why: oneConcern},
 	{pkg: "middleware/proflabels", ours: server, never: heavy, why: oneConcern},
 	{pkg: "middleware/ratelimit", ours: server, never: heavyBut("github.com/hashicorp/"), why: oneConcern},
 	{pkg: "middleware/recoverer", ours: server, never: heavy, why: oneConcern},

@@ -41,6 +41,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/upshift-go/upshift/adapters/cluster"
 	"github.com/upshift-go/upshift/core"
 )
 
@@ -89,6 +90,9 @@ func Attach(srv *core.Server, o Options) (stop func(), err error) {
 	m := &meter{options: o, vectors: newVectors(&o)}
 	m.known.Store(&map[pair]*series{})
 	collectors := append(m.vectors.all(), newScrape(srv))
+	if a, ok := srv.Adapter().(interface{ Stats() cluster.Stats }); ok {
+		collectors = append(collectors, newClusterScrape(a.Stats))
+	}
 	for i, c := range collectors {
 		if err := o.Registerer.Register(c); err != nil {
 			for _, registered := range collectors[:i] {

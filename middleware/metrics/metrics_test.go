@@ -21,6 +21,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/upshift-go/upshift/adapters/adaptertest"
+	"github.com/upshift-go/upshift/adapters/cluster"
 	"github.com/upshift-go/upshift/client"
 	"github.com/upshift-go/upshift/core"
 	"github.com/upshift-go/upshift/middleware/metrics"
@@ -288,6 +290,39 @@ func TestTwice(t *testing.T) {
 }
 
 // The dashboard asks for what there is, and shows all of it.
+// What goes to other servers, and what may not have got there, shows.
+func TestCluster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := new(adaptertest.Bus)
+		broker := bus.Engine()
+		other := upshifttest.NewServer(t, core.Options{Adapter: cluster.New(bus.Engine(), cluster.Options{})})
+		srv := upshifttest.NewServer(t, core.Options{Adapter: cluster.New(broker, cluster.Options{})})
+		reg := prometheus.NewPedanticRegistry()
+		if _, err := metrics.Attach(srv, metrics.Options{Registerer: reg}); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Second)
+		if err := other.Of("/").Emit(t.Context(), "news"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		broker.Cut(true)
+		if err := srv.Of("/").Emit(t.Context(), "lost"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		broker.Cut(false)
+		expect(t, scrape(t, reg), map[string]string{
+			`upshift_cluster_servers`:                         "1",
+			`upshift_cluster_lost_total{reason="broker"}`:     "1",
+			`upshift_cluster_lost_total{reason="queue_full"}`: "0",
+			`upshift_cluster_gaps_total`:                      "1",
+			`upshift_cluster_queue_bytes`:                     "0",
+			`upshift_cluster_partial_answers_total`:           "0",
+		})
+	})
+}
+
 func TestDashboard(t *testing.T) {
 	var dashboard struct {
 		Panels []struct {
@@ -298,7 +333,8 @@ func TestDashboard(t *testing.T) {
 	if err := json.Unmarshal(metrics.Dashboard, &dashboard); err != nil {
 		t.Fatal(err)
 	}
-	srv := upshifttest.NewServer(t, core.Options{})
+	adapter := cluster.New(new(adaptertest.Bus).Engine(), cluster.Options{})
+	srv := upshifttest.NewServer(t, core.Options{Adapter: adapter})
 	all := &collected{}
 	if _, err := metrics.Attach(srv, metrics.Options{Registerer: all}); err != nil {
 		t.Fatal(err)
