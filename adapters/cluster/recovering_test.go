@@ -62,7 +62,7 @@ func TestRecent(t *testing.T) {
 		for _, missed := range []uint64{0, 1, 100} {
 			engine.FailReads(1)
 			back, err := restore(core.Offset{Major: last.Major, Minor: last.Minor - missed})
-			if err != nil || len(back.Missed) != int(missed) || back.Until != last { //nolint:gosec // it is small
+			if err != nil || len(back.Missed) != int(missed) || back.Until != last {
 				t.Errorf("%d missed: %+v, %v", missed, back, err)
 			}
 		}

@@ -81,7 +81,7 @@ func (b *broker) run() {
 	if b.url != "" {
 		port = b.url[strings.LastIndexByte(b.url, ':')+1:]
 	}
-	b.cmd = exec.CommandContext(context.Background(), os.Args[0]) //nolint:gosec // it is this program
+	b.cmd = exec.CommandContext(context.Background(), os.Args[0])
 	b.cmd.Env = append(os.Environ(), brokerEnv+"="+port+","+b.dir)
 	b.cmd.Stderr = os.Stderr
 	stdout, err := b.cmd.StdoutPipe()

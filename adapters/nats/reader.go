@@ -54,12 +54,12 @@ func (r *reader) move(to core.Offset) {
 
 // run reads until the engine is closed, through failures.
 func (r *reader) run() {
-	log := r.engine.in.Logger()
+	logger := r.engine.in.Logger()
 	failing := false
 	for attempt := 1; r.ctx.Err() == nil; attempt++ {
 		err := r.follow(func() {
 			if failing {
-				log.InfoContext(r.ctx, "the stream is read again")
+				logger.InfoContext(r.ctx, "the stream is read again")
 			}
 			failing, attempt = false, 0
 		})
@@ -67,7 +67,7 @@ func (r *reader) run() {
 			return
 		}
 		if !failing {
-			log.WarnContext(r.ctx, "the stream of other servers cannot be read", slog.Any("error", err))
+			logger.WarnContext(r.ctx, "the stream of other servers cannot be read", slog.Any("error", err))
 		}
 		failing = true
 		select {

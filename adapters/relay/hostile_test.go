@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -20,7 +21,7 @@ import (
 // new session, and both logs say why.
 func TestWrongSecret(t *testing.T) {
 	nodes := start(t, 2, setup{prepare: func(i int, _ *node, o *relay.Options) {
-		o.Secret += fmt.Sprint(i)
+		o.Secret += strconv.Itoa(i)
 	}})
 	sid := openSession(t, nodes[0])
 	for range 3 {

@@ -104,12 +104,13 @@ func tryWebSocket(t testing.TB, base, sid string, fields ...string) (conn net.Co
 	}
 	t.Cleanup(func() { _ = conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(patience))
-	head := "GET /socket.io/?EIO=4&transport=websocket&sid=" + sid + " HTTP/1.1\r\nHost: " + u.Host +
-		"\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+	var head strings.Builder
+	head.WriteString("GET /socket.io/?EIO=4&transport=websocket&sid=" + sid + " HTTP/1.1\r\nHost: " + u.Host +
+		"\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n")
 	for i := 0; i < len(fields); i += 2 {
-		head += fields[i] + ": " + fields[i+1] + "\r\n"
+		head.WriteString(fields[i] + ": " + fields[i+1] + "\r\n")
 	}
-	if _, err := io.WriteString(conn, head+"\r\n"); err != nil {
+	if _, err := io.WriteString(conn, head.String()+"\r\n"); err != nil {
 		t.Fatal(err)
 	}
 	r := bufio.NewReader(conn)
@@ -117,6 +118,7 @@ func tryWebSocket(t testing.TB, base, sid string, fields ...string) (conn net.Co
 	if err != nil {
 		t.Fatal(err)
 	}
+	_ = resp.Body.Close() // an upgrade has none; a refusal's is not looked at
 	return buffered{conn, r}, resp.StatusCode
 }
 

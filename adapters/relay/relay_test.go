@@ -153,8 +153,8 @@ func TestOwnerKilled(t *testing.T) {
 				at   int
 				lost chan struct{}
 			}
-			var all []session
-			for range 6 {
+			all := make([]session, 0, 6)
+			for range cap(all) {
 				c := dial(t, b.url, way)
 				s := session{c: c, at: receive(t, "the connect", home), lost: make(chan struct{}, 10)}
 				c.OnDisconnect(func(context.Context, error) { s.lost <- struct{}{} })
@@ -204,7 +204,7 @@ func TestClientGone(t *testing.T) {
 			if receive(t, "the end of the poll", polling) == nil {
 				t.Error("the poll was answered")
 			}
-			receive(t, "the end of the session", gone)
+			_ = receive(t, "the end of the session", gone)
 			until(t, "nothing is left", func() bool { return nodes[1].front.Stats().Active == 0 })
 		})
 	}

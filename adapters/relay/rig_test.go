@@ -64,7 +64,7 @@ type setup struct {
 func start(t testing.TB, count int, s setup) []*node {
 	t.Helper()
 	bus := new(adaptertest.Bus)
-	var all []*node
+	all := make([]*node, 0, count)
 	for i := range count {
 		n := &node{log: new(lockedBuffer)}
 		o := s.core

@@ -120,7 +120,7 @@ func (t *console) input(in io.Reader) (lines <-chan string, done func(), err err
 		}
 	}
 	file, ok := in.(*os.File)
-	if !ok || !t.pretty || !term.IsTerminal(int(file.Fd())) { //nolint:gosec // a file descriptor
+	if !ok || !t.pretty || !term.IsTerminal(int(file.Fd())) {
 		scanner := bufio.NewScanner(in)
 		const longest = 16 << 20
 		scanner.Buffer(nil, longest)
@@ -132,7 +132,7 @@ func (t *console) input(in io.Reader) (lines <-chan string, done func(), err err
 		})
 		return out, done, nil
 	}
-	before, err := term.MakeRaw(int(file.Fd())) //nolint:gosec // the same
+	before, err := term.MakeRaw(int(file.Fd()))
 	if err != nil {
 		return nil, nil, fmt.Errorf("terminal: %w", err)
 	}
@@ -148,7 +148,7 @@ func (t *console) input(in io.Reader) (lines <-chan string, done func(), err err
 	end := done
 	return out, func() {
 		end()
-		_ = term.Restore(int(file.Fd()), before) //nolint:gosec // the same
+		_ = term.Restore(int(file.Fd()), before)
 	}, nil
 }
 

@@ -16,8 +16,9 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	os.Exit(run(ctx, newRoot(), os.Args[1:]))
+	status := run(ctx, newRoot(), os.Args[1:])
+	stop()
+	os.Exit(status)
 }
 
 // An exitError is an error with the exit status that scripts see. Others are 1.

@@ -215,7 +215,9 @@ func TestDoctor(t *testing.T) {
 		t.Errorf("%q, %q, status %d", out, errors, status)
 	}
 	out, _, status = upshift(t, "", "doctor", url, "--quick", "--json", "--path", "/wrong/")
-	var report struct{ Findings []struct{ Check, Severity string } }
+	var report struct {
+		Findings []struct{ Check, Severity string }
+	}
 	if err := json.Unmarshal([]byte(out), &report); err != nil || status != 1 || report.Findings[0].Severity != "problem" {
 		t.Errorf("%q, status %d: %v", out, status, err)
 	}

@@ -37,7 +37,7 @@ type printer struct {
 // newPrinter prints to out. asJSON is for JSON, whatever out is.
 func newPrinter(out io.Writer, asJSON bool) *printer {
 	p := &printer{out: out}
-	if f, ok := out.(*os.File); ok && !asJSON && term.IsTerminal(int(f.Fd())) { //nolint:gosec // a file descriptor
+	if f, ok := out.(*os.File); ok && !asJSON && term.IsTerminal(int(f.Fd())) {
 		p.pretty, p.colour = true, os.Getenv("NO_COLOR") == ""
 	}
 	return p

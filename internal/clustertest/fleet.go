@@ -50,7 +50,9 @@ func runNode(adapter core.Adapter) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(l.Addr())
+	if _, err := fmt.Fprintln(os.Stdout, l.Addr()); err != nil {
+		return err
+	}
 	stop, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer cancel()
 	site := &http.Server{Handler: srv, ReadHeaderTimeout: patience}
@@ -72,7 +74,7 @@ type fleet struct {
 
 func (f *fleet) start(t *testing.T, i int) {
 	t.Helper()
-	cmd := exec.CommandContext(context.Background(), os.Args[0])
+	cmd := exec.CommandContext(context.Background(), os.Args[0]) //nolint:gosec // the test itself, as a server
 	cmd.Env = append(os.Environ(), nodeEnv+"="+f.broker)
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()

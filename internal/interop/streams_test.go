@@ -108,8 +108,9 @@ func TestRecoveryBetweenNodeAndGo(t *testing.T) {
 		other.must(t, "emit", command{"event": "on it goes", "rooms": []string{"blue"}}, nil)
 		c.seen(t, 1, "what came last", isMessage("on it goes"))
 		bytes := []byte{1, 2, 255}
-		var got []heard
-		for _, r := range c.take(func(r report) bool { return r.Event == "message" }) {
+		reports := c.take(func(r report) bool { return r.Event == "message" })
+		got := make([]heard, 0, len(reports))
+		for _, r := range reports {
 			if _, ok := core.ParseOffset(fmt.Sprint(r.Args[len(r.Args)-1])); !ok {
 				t.Errorf("%+v has no offset", r)
 			}

@@ -238,13 +238,13 @@ func (h *History) connected(s *core.Socket) {
 	})
 }
 
-// find returns a room, which it makes if it is to.
-func (h *History) find(name string, make bool) *room {
+// find returns a room. One that is not there is made, or is nil.
+func (h *History) find(name string, create bool) *room {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r := h.rooms[name]
 	if r == nil {
-		if !make {
+		if !create {
 			return nil
 		}
 		r = &room{name: name}

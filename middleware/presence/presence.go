@@ -372,9 +372,7 @@ func changeOf(all map[string]*change, room string) *change {
 }
 
 func (c *change) join(m Member) {
-	if _, was := c.left[m.Key]; was {
-		delete(c.left, m.Key)
-	}
+	delete(c.left, m.Key)
 	c.joined[m.Key] = m
 }
 

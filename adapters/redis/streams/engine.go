@@ -162,8 +162,9 @@ func (s *source) All() []pubsub.Channel {
 	case <-s.reader.begun:
 	case <-s.reader.done:
 	}
-	var all []pubsub.Channel
-	for _, namespace := range s.in.Namespaces() {
+	namespaces := s.in.Namespaces()
+	all := make([]pubsub.Channel, 0, len(namespaces))
+	for _, namespace := range namespaces {
 		all = append(all, (*engine)(s).channels(namespace)...)
 	}
 	return all

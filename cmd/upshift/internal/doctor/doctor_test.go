@@ -2,7 +2,6 @@ package doctor_test
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -10,6 +9,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -197,7 +197,7 @@ func TestStickyByCookie(t *testing.T) {
 	var turn atomic.Int64
 	p := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
-			which := fmt.Sprint(int(turn.Add(1)) % len(servers))
+			which := strconv.Itoa(int(turn.Add(1)) % len(servers))
 			if cookie, err := r.In.Cookie("node"); err == nil {
 				which = cookie.Value
 			}

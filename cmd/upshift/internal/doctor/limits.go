@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -22,7 +23,7 @@ func (p *patient) heartbeat(ctx context.Context, hello *handshake) []Finding {
 	both.Go(func() { polling = p.idlePoll(ctx, hello) })
 	both.Go(func() { webSocket = p.idleWebSocket(ctx, hello) })
 	both.Wait()
-	found := append(polling, webSocket...)
+	found := slices.Concat(polling, webSocket)
 	if len(found) == 0 {
 		return []Finding{ok("heartbeat", "Connections on which nothing happens last from one heartbeat to the next, %d s.", hello.PingInterval/1000)}
 	}
@@ -33,13 +34,12 @@ const idleFix = "Make the proxy's timeouts longer than pingInterval (nginx: prox
 
 // idlePoll waits for the ping by polling.
 func (p *patient) idlePoll(ctx context.Context, hello *handshake) []Finding {
-	s, a, err := p.caller(true).open(ctx)
+	s, _, err := p.caller(true).open(ctx)
 	if err != nil || s == nil {
 		return nil // sticky says so
 	}
 	defer s.end(ctx)
-	limit := hello.interval() + p.o.Timeout
-	a, err = s.poll(ctx, limit)
+	a, err := s.poll(ctx, hello.interval()+p.o.Timeout)
 	early := a.took < hello.interval()*9/10
 	switch {
 	case err == nil && a.status == http.StatusOK:
@@ -47,12 +47,16 @@ func (p *patient) idlePoll(ctx context.Context, hello *handshake) []Finding {
 	case err == nil && strings.Contains(a.body, "Session ID unknown"):
 		return nil // sticky says so
 	case early:
-		return []Finding{{Check: "heartbeat", Severity: Problem,
+		return []Finding{{
+			Check: "heartbeat", Severity: Problem,
 			Says: fmt.Sprintf("Something cuts a poll off after %d s, but the server may let it wait for %d s: clients lose their connection again and again.", int(a.took.Seconds()+0.5), hello.PingInterval/1000),
-			Why:  reason(a, err), Fix: idleFix}}
+			Why:  reason(a, err), Fix: idleFix,
+		}}
 	default:
-		return []Finding{{Check: "heartbeat", Severity: Problem, Says: fmt.Sprintf("No ping comes by polling in %d s.", int(a.took.Seconds()+0.5)),
-			Why: reason(a, err), Fix: "A proxy may hold responses back: turn its buffering off for the path (nginx: proxy_buffering off)."}}
+		return []Finding{{
+			Check: "heartbeat", Severity: Problem, Says: fmt.Sprintf("No ping comes by polling in %d s.", int(a.took.Seconds()+0.5)),
+			Why: reason(a, err), Fix: "A proxy may hold responses back: turn its buffering off for the path (nginx: proxy_buffering off).",
+		}}
 	}
 }
 
@@ -79,9 +83,11 @@ func (p *patient) idleWebSocket(ctx context.Context, hello *handshake) []Finding
 		if client.ReasonOf(cause) == client.ServerDisconnect {
 			return nil // it does not want the doctor
 		}
-		return []Finding{{Check: "heartbeat", Severity: Problem,
+		return []Finding{{
+			Check: "heartbeat", Severity: Problem,
 			Says: fmt.Sprintf("Something cuts a WebSocket off on which nothing happens for %d s, but the server pings every %d s: clients lose their connection again and again.", int(idle.Seconds()+0.5), hello.PingInterval/1000),
-			Why:  cause.Error(), Fix: idleFix}}
+			Why:  cause.Error(), Fix: idleFix,
+		}}
 	case <-time.After(hello.interval() + time.Second): // the ping has come, or the client would have noticed
 		return nil
 	case <-ctx.Done():
@@ -107,23 +113,25 @@ func (p *patient) payload(ctx context.Context, hello *handshake) []Finding {
 	}
 	var refused int64
 	var why string
-	for i := len(sizes) - 1; i >= 0; i-- {
+	for _, size := range slices.Backward(sizes) {
 		const frame = `42["upshift:doctor",""]`
-		a, err := s.post(ctx, `42["upshift:doctor","`+strings.Repeat("x", int(sizes[i])-len(frame))+`"]`)
+		a, err := s.post(ctx, `42["upshift:doctor","`+strings.Repeat("x", int(size)-len(frame))+`"]`)
 		if err != nil || a.status != http.StatusOK {
 			if refusal, own := answerRefusal(a, err); own {
 				return []Finding{{Check: "payload", Severity: Skipped, Says: "The server ends the doctor's session: " + refusal + "."}}
 			}
-			refused, why = sizes[i], reason(a, err)
+			refused, why = size, reason(a, err)
 			break
 		}
 	}
 	if refused == 0 {
 		return []Finding{ok("payload", "Payloads of %d bytes come through.", limit)}
 	}
-	return []Finding{{Check: "payload", Severity: Problem,
+	return []Finding{{
+		Check: "payload", Severity: Problem,
 		Says: fmt.Sprintf("The server takes payloads of %d bytes, but one of %d does not come through.", hello.MaxPayload, refused),
-		Why:  why, Fix: "Raise the limit of the proxy (nginx: client_max_body_size), or lower maxHttpBufferSize or MaxPayload of the server."}}
+		Why:  why, Fix: "Raise the limit of the proxy (nginx: client_max_body_size), or lower maxHttpBufferSize or MaxPayload of the server.",
+	}}
 }
 
 // answerRefusal reports whether it is the Socket.IO server that refuses.
@@ -142,15 +150,17 @@ func (p *patient) cors(ctx context.Context, _ *handshake) []Finding {
 	}
 	origin := http.Header{"Origin": {p.o.Origin}}
 	c := p.caller(false)
-	a, err := c.do(ctx, p.o.Timeout, http.MethodGet, p.base.Path, query("", "4", "polling"), nil, origin)
+	a, err := c.do(ctx, p.o.Timeout, http.MethodGet, p.base.Path, query("", "polling"), nil, origin)
 	if err != nil {
 		return nil // it worked a moment ago
 	}
 	fix := "Allow the origin once: at the server (core.Options.CORS; cors.origin in Node) or in the proxy."
 	allowed := a.header.Values("Access-Control-Allow-Origin")
 	problem := func(format string, args ...any) []Finding {
-		return []Finding{{Check: "cors", Severity: Problem, Says: fmt.Sprintf(format, args...),
-			Why: fmt.Sprintf("Access-Control-Allow-Origin is %q, %s", allowed, a.text()), Fix: fix}}
+		return []Finding{{
+			Check: "cors", Severity: Problem, Says: fmt.Sprintf(format, args...),
+			Why: fmt.Sprintf("Access-Control-Allow-Origin is %q, %s", allowed, a.text()), Fix: fix,
+		}}
 	}
 	switch {
 	case len(allowed) == 0:

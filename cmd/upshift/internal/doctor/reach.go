@@ -46,7 +46,7 @@ var version3 = regexp.MustCompile(`^\d+:0\{|^\x00[\x00-\x09]+\xff0\{`)
 // reach checks that there is a server, of the right version.
 func (p *patient) reach(ctx context.Context) (*handshake, []Finding) {
 	c := p.caller(false)
-	a, err := c.do(ctx, p.o.Timeout, http.MethodGet, p.base.Path, query("", "4", "polling"), nil, nil)
+	a, err := c.do(ctx, p.o.Timeout, http.MethodGet, p.base.Path, query("", "polling"), nil, nil)
 	if err != nil {
 		return nil, []Finding{unreachable(err, a.took)}
 	}
@@ -135,13 +135,13 @@ func (p *patient) elsewhere(ctx context.Context, c *caller) string {
 		if path == p.base.Path {
 			continue
 		}
-		a, err := c.do(ctx, p.o.Timeout, http.MethodGet, path, query("", "4", "polling"), nil, nil)
+		a, err := c.do(ctx, p.o.Timeout, http.MethodGet, path, query("", "polling"), nil, nil)
 		if err != nil {
 			return ""
 		}
 		if hello, err := readHandshake(a.body); err == nil {
 			s := &session{c, hello.SID}
-			_, _ = s.do(ctx, p.o.Timeout, http.MethodPost, path, query(hello.SID, "4", "polling"), []byte("1"), nil)
+			_, _ = s.do(ctx, p.o.Timeout, http.MethodPost, path, query(hello.SID, "polling"), []byte("1"), nil)
 			return path
 		}
 	}

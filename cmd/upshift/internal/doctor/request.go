@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -73,9 +74,7 @@ func (c *caller) do(ctx context.Context, timeout time.Duration, method, path str
 		return nil, fmt.Errorf("doctor: %w", err)
 	}
 	for _, h := range []http.Header{c.p.o.Header, header} {
-		for name, values := range h {
-			request.Header[name] = values
-		}
+		maps.Copy(request.Header, h)
 	}
 	if host := c.p.o.Header.Get("Host"); host != "" {
 		request.Host = host
@@ -102,7 +101,7 @@ type session struct {
 
 // open opens one.
 func (c *caller) open(ctx context.Context) (*session, *answer, error) {
-	a, err := c.do(ctx, c.p.o.Timeout, http.MethodGet, c.p.base.Path, query("", "4", "polling"), nil, nil)
+	a, err := c.do(ctx, c.p.o.Timeout, http.MethodGet, c.p.base.Path, query("", "polling"), nil, nil)
 	if err != nil {
 		return nil, a, err
 	}
@@ -113,8 +112,8 @@ func (c *caller) open(ctx context.Context) (*session, *answer, error) {
 	return &session{c, hello.SID}, a, nil
 }
 
-func query(sid, version, transport string) url.Values {
-	q := url.Values{"EIO": {version}, "transport": {transport}}
+func query(sid, transport string) url.Values {
+	q := url.Values{"EIO": {"4"}, "transport": {transport}}
 	if sid != "" {
 		q.Set("sid", sid)
 	}
@@ -122,11 +121,11 @@ func query(sid, version, transport string) url.Values {
 }
 
 func (s *session) post(ctx context.Context, body string) (*answer, error) {
-	return s.do(ctx, s.p.o.Timeout, http.MethodPost, s.p.base.Path, query(s.sid, "4", "polling"), []byte(body), nil)
+	return s.do(ctx, s.p.o.Timeout, http.MethodPost, s.p.base.Path, query(s.sid, "polling"), []byte(body), nil)
 }
 
 func (s *session) poll(ctx context.Context, timeout time.Duration) (*answer, error) {
-	return s.do(ctx, timeout, http.MethodGet, s.p.base.Path, query(s.sid, "4", "polling"), nil, nil)
+	return s.do(ctx, timeout, http.MethodGet, s.p.base.Path, query(s.sid, "polling"), nil, nil)
 }
 
 // end closes the session.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -16,8 +17,10 @@ import (
 // websocket checks that a WebSocket can be opened, from the origin of clients.
 func (p *patient) websocket(ctx context.Context, hello *handshake) []Finding {
 	if !slices.Contains(hello.Upgrades, "websocket") {
-		return []Finding{{Check: "websocket", Severity: Warning, Says: "The server does not offer WebSocket: all clients stay on polling.",
-			Why: fmt.Sprintf("upgrades is %q", hello.Upgrades), Fix: "Allow the transport websocket at the server, unless that is meant."}}
+		return []Finding{{
+			Check: "websocket", Severity: Warning, Says: "The server does not offer WebSocket: all clients stay on polling.",
+			Why: fmt.Sprintf("upgrades is %q", hello.Upgrades), Fix: "Allow the transport websocket at the server, unless that is meant.",
+		}}
 	}
 	header := http.Header{
 		"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"},
@@ -29,8 +32,10 @@ func (p *patient) websocket(ctx context.Context, hello *handshake) []Finding {
 	}
 	a, err := p.caller(true).switching(ctx, header)
 	if err != nil {
-		return []Finding{{Check: "websocket", Severity: Problem, Says: "A WebSocket cannot be opened: the connection ends.", Why: err.Error(),
-			Fix: "A proxy or firewall may not let WebSocket through."}}
+		return []Finding{{
+			Check: "websocket", Severity: Problem, Says: "A WebSocket cannot be opened: the connection ends.", Why: err.Error(),
+			Fix: "A proxy or firewall may not let WebSocket through.",
+		}}
 	}
 	if a.status != http.StatusSwitchingProtocols {
 		return []Finding{noWebSocket(a, p.o.Origin)}
@@ -49,15 +54,13 @@ func (c *caller) switching(ctx context.Context, header http.Header) (*answer, er
 	ctx, cancel := context.WithTimeout(ctx, c.p.o.Timeout)
 	defer cancel()
 	target := *c.p.base
-	target.RawQuery = query("", "4", "websocket").Encode()
+	target.RawQuery = query("", "websocket").Encode()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("doctor: %w", err)
 	}
 	for _, h := range []http.Header{c.p.o.Header, header} {
-		for name, values := range h {
-			request.Header[name] = values
-		}
+		maps.Copy(request.Header, h)
 	}
 	began := time.Now()
 	response, err := c.client.Do(request)
@@ -109,12 +112,16 @@ func (p *patient) upgrade(ctx context.Context, hello *handshake) []Finding {
 	defer cancel()
 	c, err := p.connect(ctx, "polling", "websocket")
 	if refused, is := errors.AsType[*client.ConnectError](err); is {
-		return []Finding{{Check: "upgrade", Severity: Skipped, Says: "The main namespace refuses the doctor: " + refused.Message + ".",
-			Fix: "Give it what it wants with --auth or --header."}}
+		return []Finding{{
+			Check: "upgrade", Severity: Skipped, Says: "The main namespace refuses the doctor: " + refused.Message + ".",
+			Fix: "Give it what it wants with --auth or --header.",
+		}}
 	}
 	if err != nil {
-		return []Finding{{Check: "upgrade", Severity: Problem, Says: "A client that begins with polling cannot connect.", Why: err.Error(),
-			Fix: "See what else was found."}}
+		return []Finding{{
+			Check: "upgrade", Severity: Problem, Says: "A client that begins with polling cannot connect.", Why: err.Error(),
+			Fix: "See what else was found.",
+		}}
 	}
 	defer func() { _ = c.Close() }()
 	began := time.Now()
@@ -122,9 +129,11 @@ func (p *patient) upgrade(ctx context.Context, hello *handshake) []Finding {
 		select {
 		case <-time.After(5 * time.Millisecond):
 		case <-ctx.Done():
-			return []Finding{{Check: "upgrade", Severity: Problem, Says: "Clients connect, but stay on polling: the upgrade to WebSocket does not succeed.",
+			return []Finding{{
+				Check: "upgrade", Severity: Problem, Says: "Clients connect, but stay on polling: the upgrade to WebSocket does not succeed.",
 				Why: fmt.Sprintf("still on %s after %d s", c.Transport(), int(time.Since(began).Seconds())),
-				Fix: "See what was found for websocket and sticky: the WebSocket must come to the server that has the session."}}
+				Fix: "See what was found for websocket and sticky: the WebSocket must come to the server that has the session.",
+			}}
 		}
 	}
 	return []Finding{ok("upgrade", "A client connects with polling and is on WebSocket %d ms later.", time.Since(began).Milliseconds())}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -256,9 +257,7 @@ func (l *Load) Snapshot() Snapshot {
 	}
 	if len(l.errors) > 0 {
 		s.Errors = make(map[string]int, len(l.errors))
-		for text, n := range l.errors {
-			s.Errors[text] = n
-		}
+		maps.Copy(s.Errors, l.errors)
 	}
 	return s
 }
