@@ -5,8 +5,8 @@ ROOT    := $(CURDIR)
 TOOL    := $(GO) tool -modfile=$(ROOT)/tools/go.mod
 # Modules of their own are not in ./... and are visited by name.
 MODULES := . internal/interop examples/routers bench
-# npm packages of the tests and of the demo, each with a lock file.
-NODE    := internal/interop examples/chat
+# npm packages of the tests and of the examples, each with a lock file.
+NODE    := internal/interop examples/chat examples/cluster
 
 FUZZTIME ?= 5s
 # Where tests leave what a person should look at, such as screenshots.
@@ -19,12 +19,12 @@ help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 EXAMPLE ?= chat
-run: examples/chat/node_modules/.done ## start an example and print its address (EXAMPLE=chat, ADDR=host:port)
+run: examples/chat/node_modules/.done $(patsubst %/package.json,%/node_modules/.done,$(wildcard examples/$(EXAMPLE)/package.json)) ## start an example and print its address (EXAMPLE=chat, ADDR=host:port)
 	$(GO) run ./examples/$(EXAMPLE) $(if $(ADDR),-addr $(ADDR))
 
 test: unit interop ## install everything the tests need, then run all of them
 
-unit: bench/node/node_modules/.done # the main module, the routers and the benchmarks' own tests
+unit: bench/node/node_modules/.done examples/cluster/node_modules/.done # the main module, the routers and the benchmarks' own tests
 	$(GO) test -race -shuffle=on ./...
 	$(GO) test -run '^TestAlloc' ./... # allocation budgets do not hold under the race detector
 	cd examples/routers && $(GO) test -race -shuffle=on ./...
