@@ -32,6 +32,7 @@ var (
 
 	ctx   context.Context
 	id    string
+	item  string
 	user  *User
 	v     any
 	order Order
