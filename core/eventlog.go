@@ -20,6 +20,7 @@ type eventLog struct {
 	last  uint64 // the number of the newest event, kept or not
 
 	entries []entry // the newest is number last
+	holds   []hold  // what is kept longer, both of its numbers ascending
 	began   time.Time
 	life    time.Duration
 	budget  *atomic.Int64 // what all namespaces of the server keep
@@ -33,6 +34,12 @@ type entry struct {
 	key        string // of Latest
 	size       int64
 	at         time.Duration // since began
+}
+
+// A hold keeps what came after an event, until then since began.
+type hold struct {
+	after uint64
+	until time.Duration
 }
 
 // An offset tells a client's place in the log, to the client and back: it is
@@ -182,11 +189,25 @@ func (l *eventLog) drop(n int) {
 	l.entries = l.entries[n:]
 }
 
+// hold keeps what came after event n for as long as if it had been sent now, as it is
+// to a client that comes back: it may be lost again before it gets it.
+func (l *eventLog) hold(n uint64) {
+	l.holds = slices.DeleteFunc(l.holds, func(h hold) bool { return h.after >= n }) // they end earlier
+	l.holds = append(l.holds, hold{after: n, until: time.Since(l.began) + l.life})
+}
+
 // prune drops the events that nobody needs any more.
 func (l *eventLog) prune() {
-	old := time.Since(l.began) - l.life
+	now := time.Since(l.began)
+	for len(l.holds) > 0 && l.holds[0].until < now {
+		l.holds = l.holds[1:]
+	}
+	droppable := len(l.entries)
+	if gone := l.last - uint64(len(l.entries)); len(l.holds) > 0 {
+		droppable = int(max(l.holds[0].after, gone) - gone) //nolint:gosec // no more than there are entries
+	}
 	n := 0
-	for n < len(l.entries) && l.entries[n].at < old {
+	for n < droppable && l.entries[n].at < now-l.life {
 		n++
 	}
 	l.drop(n)
@@ -202,7 +223,7 @@ func (l *eventLog) empty() bool { return len(l.entries) == 0 }
 
 func (l *eventLog) clear() {
 	l.drop(len(l.entries))
-	l.entries = nil
+	l.entries, l.holds = nil, nil
 }
 
 // reaches reports whether every event after number n is kept.

@@ -33,7 +33,8 @@ import (
 type Recovery struct {
 	// Window is how long after its disconnection a client may come back.
 	// Default 2 minutes. Events are kept for that time and for the time in
-	// which a dead connection is noticed (PingInterval and PingTimeout).
+	// which a dead connection is noticed (PingInterval and PingTimeout), from
+	// when they were sent last: a client that is lost again has the same time.
 	Window time.Duration
 	// RunMiddleware runs connect middleware for clients that come back.
 	// Default: it is not run, since it has run before; but a user who was

@@ -81,6 +81,7 @@ func (r *recovery) giveBack(st *state, cause *CloseError) {
 	again := *st // the place of st among those gone is not right any more
 	again.claimant = nil
 	again.until = time.Now().Add(r.server.options.Recovery.Window)
+	r.log.hold(st.from)
 	r.states[st.privateID] = &again
 	st.rooms, st.values, st.claimant = nil, nil, nil
 	r.gone = append(r.gone, &again)
@@ -245,6 +246,9 @@ func (r *recovery) connect(s *Socket, st *state, reply *encoded) error {
 		}
 		missed, last := r.log.missed(st)
 		packets = append(missed, packets...)
+		if len(missed) > 0 {
+			r.log.hold(st.from)
+		}
 		s.progress = progress{since: st.from, last: max(last, st.progress.last)}
 		_ = r.namespace.rooms.join(s, st.rooms, 0, nil) // if it has left meanwhile, connect says so
 	}

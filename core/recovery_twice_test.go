@@ -238,3 +238,42 @@ func TestRecoveryKeepsOrder(t *testing.T) {
 		}
 	})
 }
+
+// A client that is lost again before it got what it had missed gets that the next
+// time: the time begins anew with each loss, for the events as for the client. It does
+// so without end for nobody: what nobody comes for goes.
+func TestRecoveryOfWhatWasSentInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, core.Options{
+			PingInterval: 2 * time.Second, PingTimeout: 4 * time.Second,
+			Recovery: &core.Recovery{Window: 20 * time.Second},
+		})
+		ns := r.Of("/")
+		var back comeback
+		c := r.dial()
+		c.joinWith(&back)
+		old := back
+		c.pipe.Cut()
+		synctest.Wait()
+		emit(t, ns, "missed", 1)
+		for range 5 {
+			<-time.After(15 * time.Second)
+			lost := r.dial()
+			lost.send(`0{"pid":"` + back.pid + `"}`)
+			synctest.Wait() // it is sent all of it, and reads none
+			lost.pipe.Cut()
+			synctest.Wait()
+		}
+		<-time.After(15 * time.Second)
+		c = r.dial()
+		wantEvents(t, "missed", c.joinWith(&back), `2["missed",1]`)
+		if back.sid != old.sid {
+			t.Error("the client started afresh")
+		}
+		c.pipe.Cut()
+		<-time.After(time.Minute)
+		if n := r.Stats().RecoveryBytes; n != 0 {
+			t.Errorf("%d bytes are kept when nobody can come back", n)
+		}
+	})
+}

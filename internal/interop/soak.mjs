@@ -27,7 +27,7 @@ function run({ name, url, transports, gap, codec }) {
     auth: { name },
     reconnectionDelay: 50,
     reconnectionDelayMax: 400,
-    timeout: 10_000,
+    timeout: 8000,
     // Whatever is emitted is repeated until it is acknowledged, one after the other.
     retries: 10_000,
     ackTimeout: 4000,

@@ -103,7 +103,7 @@ func await(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	look := time.NewTicker(50 * time.Millisecond)
 	defer look.Stop()
-	timeout := time.NewTimer(2 * patience)
+	timeout := time.NewTimer(3 * patience) // longer than recovery keeps anything
 	defer timeout.Stop()
 	for !done() {
 		select {

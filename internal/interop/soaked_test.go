@@ -45,6 +45,8 @@ type soaked struct {
 	fire   int // the last one
 	fires  int
 	direct int // how many were sent; counted by their emitter
+
+	left time.Time // when it was disconnected last
 }
 
 // findings collects what is wrong.
@@ -79,7 +81,9 @@ func newSoak(t *testing.T) *soak {
 	var err error
 	s.server, err = core.New(core.Options{
 		PingInterval: 2 * time.Second, PingTimeout: 4 * time.Second,
-		Recovery: &core.Recovery{Window: 20 * time.Second},
+		// Enough for three attempts of which the client gives up two, and two losses
+		// that only heartbeats can find.
+		Recovery: &core.Recovery{Window: 40 * time.Second},
 		Logger:   slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
@@ -129,7 +133,7 @@ func (s *soak) register(n *core.Namespace) {
 		known := s.clients[name]
 		if !socket.Recovered() {
 			if known != nil {
-				s.wrong.add("%s has started afresh", name)
+				s.wrong.add("%s has started afresh, %v after it had left", name, time.Since(known.left))
 			}
 			room := len(s.clients) % soakRooms
 			s.clients[name] = &soaked{socket: socket, room: room, fire: -1}
@@ -144,6 +148,11 @@ func (s *soak) register(n *core.Namespace) {
 			s.wrong.add("%s is back without its room", name)
 		}
 		return nil
+	})
+	n.OnDisconnect(func(_ context.Context, socket *core.Socket, _ error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.clients[nameOf(socket)].left = time.Now()
 	})
 	core.On(n, "up", func(_ context.Context, socket *core.Socket, in core.Args2[int, []byte]) (core.None, error) {
 		s.mu.Lock()
