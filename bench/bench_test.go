@@ -77,6 +77,29 @@ func TestLoads(t *testing.T) {
 	}
 }
 
+// Clusters can be measured, on each broker and of Node, and lose nothing: measuring
+// fails otherwise.
+func TestClusters(t *testing.T) {
+	for _, program := range []string{"redis-server", "node"} {
+		if _, err := exec.LookPath(program); err != nil || !exists("node/node_modules") {
+			if os.Getenv("CI") != "" {
+				t.Fatal(program, ", or node's packages, are missing")
+			}
+			t.Skip(program, ", or node's packages, are missing")
+		}
+	}
+	some := []string{"upshift-sharded", "node-sharded", "upshift-streams-recovery", "upshift-nats"}
+	table, err := measureClusters(plan{rounds: 1, length: 100 * time.Millisecond, progress: io.Discard, servers: some})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range some {
+		if !strings.Contains(table, "| "+name+" |") {
+			t.Errorf("no %s in the table:\n%s", name, table)
+		}
+	}
+}
+
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil

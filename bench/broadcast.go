@@ -29,7 +29,7 @@ func broadcast(clients, dead, window int) func(plan, *child) (sample, error) {
 				if i > 0 {
 					return t.listen(c)
 				}
-				return t.send(c, one, nil, window)
+				return t.send(c, c, one, nil, window)
 			})
 		})
 	}
@@ -63,7 +63,7 @@ func publish(clients int) func(plan, *child) (sample, error) {
 			t := &tally{clients: all, fanout: members, until: until}
 			t.senders.Store(int64(clients))
 			return each(all, until, func(i int, c *client) (int64, error) {
-				return t.send(c, requests[i], names[i], 1)
+				return t.send(c, c, requests[i], names[i], 1)
 			})
 		})
 	}
@@ -115,12 +115,13 @@ func (t *tally) listen(c *client) (n int64, err error) {
 	}
 }
 
-// send keeps window requests in flight until the deadline, and counts what
-// comes. The messages that own is a part of are those it has caused.
-func (t *tally) send(c *client, request, own []byte, window int) (n int64, err error) {
+// send keeps window requests in flight until the deadline, on the connection of
+// from, and counts what comes to c. The messages that own is a part of are those
+// it has caused.
+func (t *tally) send(c, from *client, request, own []byte, window int) (n int64, err error) {
 	requests := bytes.Repeat(request, window)
 	t.sent.Add(int64(window))
-	if _, err := c.conn.Write(requests); err != nil {
+	if _, err := from.conn.Write(requests); err != nil {
 		return 0, err
 	}
 	for inFlight := int64(window); ; {
@@ -131,7 +132,7 @@ func (t *tally) send(c *client, request, own []byte, window int) (n int64, err e
 		}
 		if mine > 0 && time.Now().Before(t.until) {
 			t.sent.Add(mine)
-			if _, err := c.conn.Write(requests[:mine*int64(len(request))]); err != nil {
+			if _, err := from.conn.Write(requests[:mine*int64(len(request))]); err != nil {
 				return n, err
 			}
 		} else if inFlight -= mine; mine > 0 && inFlight == 0 {

@@ -32,8 +32,8 @@ func start(name, profile string) (*child, error) {
 	}
 	cmd := exec.Command(exe, "-cpuprofile", profile, "serve", name)
 	cmd.Env = append(os.Environ(), "UPSHIFT_BENCH_SERVE="+name)
-	if name == "node" {
-		cmd = exec.Command("node", "node/server.mjs")
+	if program, is := nodeProgram(name); is {
+		cmd = exec.Command("node", program...)
 		cmd.Env = append(os.Environ(), "NODE_ENV=production")
 	}
 	cmd.Stderr = os.Stderr
@@ -55,6 +55,18 @@ func start(name, profile string) (*child, error) {
 	}
 	c.addr = strings.TrimSpace(addr)
 	return c, nil
+}
+
+// nodeProgram is how a server of Node is started.
+func nodeProgram(name string) ([]string, bool) {
+	kind, ok := strings.CutPrefix(name, "node")
+	if !ok {
+		return nil, false
+	}
+	if kind == "" {
+		return []string{"node/server.mjs"}, true
+	}
+	return []string{"node/cluster.mjs", kind[1:]}, true
 }
 
 // stop ends the process and waits for it.
@@ -137,4 +149,12 @@ var servers = map[string]func(l net.Listener) error{
 	"gws-http":         serveGWSOverHTTP,
 	"limit":            serveLimit,
 	"centrifuge":       serveCentrifuge,
+
+	"upshift-redis":             clustered(classicAdapter, false),
+	"upshift-sharded":           clustered(shardedAdapter, false),
+	"upshift-streams":           clustered(streamsAdapter, false),
+	"upshift-streams-recovery":  clustered(streamsAdapter, true),
+	"upshift-nats":              clustered(natsAdapter, false),
+	"upshift-nats-log-recovery": clustered(natsLogAdapter, true),
+	"nats-server":               serveNATS,
 }

@@ -40,6 +40,15 @@ func main() {
 	if *against != "" {
 		p.servers = strings.Split(*against, ",")
 	}
+	if flag.Arg(0) == "cluster" {
+		table, err := measureClusters(p)
+		check(err)
+		fmt.Print(table)
+		if len(p.servers) == 0 {
+			check(os.WriteFile(filepath.Join("results", "cluster.md"), []byte(table), 0o644))
+		}
+		return
+	}
 	r, err := p.run()
 	check(err)
 	table := r.table()
