@@ -13,7 +13,7 @@ FUZZTIME ?= 5s
 export ARTIFACTS ?= $(ROOT)/artifacts
 
 .DEFAULT_GOAL := help
-.PHONY: help run test unit interop lint fmt fuzz bench bench-quick bench-go vuln
+.PHONY: help run test unit interop lint fmt fuzz bench bench-quick bench-cluster bench-go vuln
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -74,6 +74,9 @@ bench: bench/node/node_modules/.done ## everything against its peers: a table an
 
 bench-quick: bench/node/node_modules/.done ## the loads that say most, once (about 2 minutes)
 	cd bench && $(GO) run . -quick
+
+bench-cluster: bench/node/node_modules/.done ## three servers in a cluster, beside those of Node on the same Redis (about 6 minutes)
+	cd bench && $(GO) run . cluster
 
 bench-go: ## the benchmarks of the packages, with allocations, for benchstat
 	$(GO) test -run '^$$' -bench . -benchmem -count 6 ./...
