@@ -129,13 +129,16 @@ func (r *clusterRecovery) encode(event string, args []any, offset Offset) (*enco
 
 // send sends an event to one client.
 func (r *clusterRecovery) send(s *Socket, t *Target, event string, args []any) error {
-	if !t.delivery.Volatile {
-		b := t.broadcast(r.namespace, event, args)
-		return r.adapter.Keep(s.ctx, b)
+	if kept, err := r.keep(s.ctx, t, event, args); kept {
+		return err
 	}
-	return s.deliver(t.delivery, t.noCompress, codec.Packet{
+	err := s.deliver(t.delivery, t.noCompress, codec.Packet{
 		Type: codec.Event, Namespace: r.namespace.name, Event: event, Args: append(slices.Clip(args), nil),
 	})
+	if errors.Is(err, session.ErrDropped) {
+		return nil // as t allows
+	}
+	return err
 }
 
 // leave takes a socket out of the namespace and, if it may come back, saves what

@@ -1,0 +1,39 @@
+package cluster_test
+
+import (
+	"testing"
+	"testing/synctest"
+
+	"github.com/upshift-go/upshift/adapters/adaptertest"
+	"github.com/upshift-go/upshift/adapters/cluster"
+	"github.com/upshift-go/upshift/core"
+	"github.com/upshift-go/upshift/upshifttest"
+)
+
+// keeping starts a server whose broker keeps events. The test is in a bubble.
+func keeping(t *testing.T, bus *adaptertest.Bus, o core.Options) (*core.Server, *adaptertest.BusEngine) {
+	t.Helper()
+	engine := bus.Engine()
+	o.Adapter, o.Recovery = cluster.NewRecovering(engine, cluster.Options{}), &core.Recovery{}
+	return upshifttest.NewServer(t, o), engine
+}
+
+// What is for one socket and local does not go by way of the broker either, so that
+// it cannot come after what is sent to the room later.
+func TestLocalToOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, engine := keeping(t, new(adaptertest.Bus), core.Options{})
+		c := upshifttest.Dial(t, srv, "/", upshifttest.Options{})
+		s := srv.Of("/").Socket(c.ID())
+		engine.Hold(true)
+		if err := s.Self().Local().Emit(t.Context(), "first"); err != nil {
+			t.Error(err)
+		}
+		if err := srv.Of("/").To(s.ID()).Local().Emit(t.Context(), "second"); err != nil {
+			t.Error(err)
+		}
+		c.Expect("first")
+		c.Expect("second")
+		engine.Hold(false)
+	})
+}
