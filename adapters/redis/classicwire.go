@@ -329,8 +329,9 @@ func readResponse(data []byte, namespace string) (*cluster.Message, error) {
 	switch {
 	case r.Type == nil && !r.Sockets.IsZero():
 		m.Type = cluster.FetchSocketsResponse
-		if r.Sockets.Bind(&m.Sockets) != nil {
-			return nil, nil //nolint:nilnil // ids, for a server of an older version
+		var err error
+		if m.Sockets, err = cluster.Sockets(r.Sockets); err != nil {
+			return nil, nil //nolint:nilerr,nilnil // ids, for a server of an older version
 		}
 	case r.Type == nil:
 		return nil, nil //nolint:nilnil // rooms

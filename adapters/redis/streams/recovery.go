@@ -27,6 +27,15 @@ type saved struct {
 	Since     string    `json:"since"`
 }
 
+// A savedByAny is what may stand in its place: in Node a room can be a number.
+type savedByAny struct {
+	ID        string      `json:"sid"`
+	PrivateID string      `json:"pid"`
+	Rooms     []codec.Raw `json:"rooms"`
+	Data      codec.Raw   `json:"data"`
+	Since     string      `json:"since"`
+}
+
 // ownerLen is how much of the text of a saved client is the same for all that one
 // server has saved, and for no other: the beginning of the map, and its first member
 // with 16 digits.
@@ -196,10 +205,14 @@ func (e *engine) replace(ctx context.Context, client rueidis.Client, key string,
 }
 
 func readState(text, privateID string) (*core.ClientState, error) {
-	var s saved
+	var s savedByAny
+	var rooms []string
 	packed, err := base64.StdEncoding.DecodeString(text)
 	if err == nil {
 		err = cluster.ReadValue(packed, &s)
+	}
+	if err == nil {
+		rooms, err = cluster.Rooms(s.Rooms)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", core.ErrNotRecoverable, err)
@@ -208,7 +221,7 @@ func readState(text, privateID string) (*core.ClientState, error) {
 		return nil, fmt.Errorf("%w: what is saved is of another client", core.ErrNotRecoverable)
 	}
 	since, _ := core.ParseOffset(s.Since) // Node's adapter saves none
-	return &core.ClientState{ID: s.ID, PrivateID: s.PrivateID, Rooms: s.Rooms, Data: s.Data, Since: since}, nil
+	return &core.ClientState{ID: s.ID, PrivateID: s.PrivateID, Rooms: rooms, Data: s.Data, Since: since}, nil
 }
 
 // page is how many entries are read at once of what clients have missed.
