@@ -63,8 +63,10 @@ func (a *Recovering) Restore(ctx context.Context, namespace, privateID, seen str
 	if err != nil {
 		return nil, err
 	}
+	// Official clients that have connected afresh still name the offset they had
+	// before, until they are sent something; and one may name any.
 	from, ok := core.ParseOffset(seen)
-	if !ok {
+	if !ok || from.Compare(state.Since) < 0 {
 		from = state.Since
 	}
 	back, err := a.missed(ctx, namespace, state.Rooms, from)
