@@ -12,7 +12,6 @@ import (
 
 	"github.com/upshift-go/upshift/codec"
 	"github.com/upshift-go/upshift/core/session"
-	"github.com/upshift-go/upshift/transports"
 )
 
 // A clusterRecovery is the recovery of one namespace if the broker of the cluster
@@ -29,23 +28,14 @@ type clusterRecovery struct {
 	mu        sync.Mutex // guards what follows, and since of every socket
 	live      map[string]*Socket
 	returning map[*Socket]*returning
-	dirty     map[*Socket]bool // whose state is to be saved; true is for the first time
-	saving    *time.Timer      // runs while dirty is not empty
-	refresh   *time.Timer      // runs while live is not empty
-	last      Offset           // of what has been delivered
+	claimants map[string]*Socket // those that are returning, by private id
+	held      []heldEvent        // what was delivered while somebody was returning
+	heldFrom  uint64             // the number of the first of held
+	dirty     map[*Socket]bool   // whose state is to be saved; true is for the first time
+	saving    *time.Timer        // runs while dirty is not empty
+	refresh   *time.Timer        // runs while live is not empty
+	last      Offset             // of what has been delivered
 	closed    bool
-}
-
-// A returning client is on its way back.
-type returning struct {
-	state *state // nil until it is read
-	held  []heldEvent
-}
-
-// A heldEvent was delivered while a client was on its way back.
-type heldEvent struct {
-	entry
-	offset Offset
 }
 
 // saveDelay is how long changes of a client's rooms wait for further ones before
@@ -55,7 +45,8 @@ const saveDelay = 100 * time.Millisecond
 func newClusterRecovery(n *Namespace, adapter Recoverer) *clusterRecovery {
 	return &clusterRecovery{
 		namespace: n, server: n.server, adapter: adapter,
-		live: make(map[string]*Socket), returning: make(map[*Socket]*returning), dirty: make(map[*Socket]bool),
+		live: make(map[string]*Socket), returning: make(map[*Socket]*returning), claimants: make(map[string]*Socket),
+		dirty: make(map[*Socket]bool),
 	}
 }
 
@@ -101,20 +92,6 @@ func (r *clusterRecovery) broadcast(t *Target, event string, args []any) (recipi
 	return len(found.sockets), refusedError(refused, len(found.sockets))
 }
 
-// hold keeps an event for those who are on their way back. The lock is held.
-func (r *clusterRecovery) hold(t *Target, packets []transports.Packet) {
-	if len(r.returning) == 0 || t.offset.IsZero() {
-		return
-	}
-	e := heldEvent{entry{packets: slices.Clone(packets), in: t.in, except: t.except, key: t.delivery.Key}, t.offset}
-	for i := range e.packets {
-		e.packets[i].Shared = nil
-	}
-	for _, back := range r.returning {
-		back.held = append(back.held, e)
-	}
-}
-
 // encode encodes an event with its offset. Clients take the last argument for one
 // if it is text, so what is not kept has null there.
 func (r *clusterRecovery) encode(event string, args []any, offset Offset) (*encoded, error) {
@@ -152,7 +129,7 @@ func (r *clusterRecovery) leave(s *Socket, cause *CloseError) {
 	var state *ClientState
 	claim := s.claim
 	s.claim = nil
-	delete(r.returning, s)
+	r.arrive(s)
 	live := r.live[s.privateID] == s
 	back := recoverable(cause.Reason) && !r.closed && !s.conn.old
 	switch {
@@ -193,27 +170,27 @@ func (r *clusterRecovery) claim(ctx context.Context, s *Socket) *state {
 	if s.conn.old || s.Auth(&wish) != nil || wish.PID == "" {
 		return nil
 	}
-	r.mu.Lock()
-	old := r.live[wish.PID]
-	r.mu.Unlock()
-	if old != nil {
+	for {
+		old, over := r.enter(s, wish.PID)
+		if old == nil {
+			break
+		}
 		old.conn.session.Close(&CloseError{Reason: TransportClose, Err: errReplaced})
 		select {
-		case <-old.finished:
+		case <-over:
 		case <-ctx.Done():
 			return nil
 		}
 	}
-	back := new(returning)
-	r.mu.Lock()
-	r.returning[s] = back
-	r.mu.Unlock()
 	st, err := r.restore(ctx, wish.PID, wish.Offset)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
+	case s.hasLeft(): // its client may be asking again already
+		r.arrive(s)
+		return nil
 	case err != nil:
-		delete(r.returning, s)
+		r.arrive(s)
 		if errors.Is(err, ErrNotRecoverable) {
 			r.adapter.Forget(r.namespace.name, wish.PID)
 		}
@@ -222,11 +199,8 @@ func (r *clusterRecovery) claim(ctx context.Context, s *Socket) *state {
 			r.server.log.DebugContext(ctx, "client not recovered", slog.String("namespace", r.namespace.name), slog.Any("error", err))
 		}
 		return nil
-	case s.hasLeft(): // and leave was before us
-		delete(r.returning, s)
-		return nil
 	}
-	back.state, s.claim = st, st
+	s.claim = st
 	s.resume(st)
 	return st
 }
@@ -273,7 +247,7 @@ func (r *clusterRecovery) name(s *Socket) {
 func (r *clusterRecovery) release(s *Socket) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.returning, s)
+	r.arrive(s)
 	r.giveUp(s)
 }
 
@@ -299,7 +273,7 @@ func (r *clusterRecovery) connect(s *Socket, st *state, reply *encoded) error {
 			return ErrDisconnected
 		}
 		missed := st.missed
-		for _, e := range r.returning[s].held {
+		for _, e := range r.held[r.returning[s].from-r.heldFrom:] {
 			if e.offset.Compare(st.reached) > 0 && e.matches(st) {
 				missed = append(missed, e.packets...)
 			}
@@ -319,7 +293,7 @@ func (r *clusterRecovery) connect(s *Socket, st *state, reply *encoded) error {
 		if !slices.Contains(st.rooms, s.id) {
 			_ = r.namespace.rooms.leave(s, []string{s.id}, nil)
 		}
-		delete(r.returning, s)
+		r.arrive(s)
 		s.claim = nil
 		r.server.stats.recovered.Add(1)
 	}

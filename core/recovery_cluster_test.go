@@ -1,0 +1,147 @@
+package core_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/upshift-go/upshift/adapters/adaptertest"
+	"github.com/upshift-go/upshift/adapters/cluster"
+	"github.com/upshift-go/upshift/core"
+)
+
+// keeping is a server whose broker keeps events.
+func keeping(t *testing.T, o core.Options) (*rig, *adaptertest.BusEngine) {
+	t.Helper()
+	engine := new(adaptertest.Bus).Engine()
+	o.Adapter, o.Recovery = cluster.NewRecovering(engine, cluster.Options{}), &core.Recovery{}
+	return newRig(t, o), engine
+}
+
+// joinAs sends a CONNECT and returns what is in the reply, with what comes before it.
+func (c *client) joinAs(pid string) (sid, newPID string, missed []string) {
+	c.t.Helper()
+	c.send(`0{"pid":"` + pid + `"}`)
+	for {
+		m := c.next()
+		data, ok := strings.CutPrefix(m, "0")
+		if !ok {
+			missed = append(missed, m)
+			continue
+		}
+		var reply struct{ SID, PID string }
+		if err := json.Unmarshal([]byte(data), &reply); err != nil {
+			c.t.Fatalf("reply to CONNECT is %s: %v", m, err)
+		}
+		return reply.SID, reply.PID, missed
+	}
+}
+
+// A client that comes back twice, since the connection on which it did so first was
+// lost and nobody has noticed, is where it is last.
+func TestClusterReplacedOnItsWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := keeping(t, core.Options{})
+		ns := r.Of("/")
+		hold := make(chan struct{}, 1)
+		ns.Use(func(next core.Handler) core.Handler {
+			return func(ctx context.Context, r *core.Request) error {
+				if r.Connect() && r.Socket.Recovered() {
+					select {
+					case <-hold:
+					case <-ctx.Done():
+					}
+				}
+				return next(ctx, r)
+			}
+		})
+		c := r.dial()
+		sid, pid, _ := c.joinAs("")
+		emit(t, ns, "seen")
+		c.next()
+		c.pipe.Cut()
+		<-time.After(time.Second)
+
+		first := r.dial()
+		first.send(`0{"pid":"` + pid + `"}`)
+		synctest.Wait() // for its middleware
+		second := r.dial()
+		second.send(`0{"pid":"` + pid + `"}`)
+		synctest.Wait()
+		hold <- struct{}{}
+		synctest.Wait()
+		hold <- struct{}{}
+		synctest.Wait()
+		emit(t, ns.To(sid), "here")
+		for m := second.next(); !strings.HasPrefix(m, `2["here"`); m = second.next() {
+			if strings.HasPrefix(m, "0") && !strings.Contains(m, sid) {
+				t.Fatalf("it was not recovered: %s", m)
+			}
+		}
+		first.expectEnd()
+	})
+}
+
+// What is sent while clients are on their way back, one longer than the other, each of
+// them gets once and in order.
+func TestClusterHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := keeping(t, core.Options{})
+		ns := r.Of("/")
+		hold := make(map[string]chan struct{})
+		ns.Use(func(next core.Handler) core.Handler {
+			return func(ctx context.Context, r *core.Request) error {
+				if r.Connect() && r.Socket.Recovered() {
+					<-hold[r.Socket.ID()]
+				}
+				return next(ctx, r)
+			}
+		})
+		n := 0
+		send := func(events int) {
+			for range events {
+				emit(t, ns, "n", n)
+				n++
+			}
+			synctest.Wait()
+		}
+		type past struct{ sid, pid string }
+		var pasts []past
+		for range 2 {
+			c := r.dial()
+			sid, pid, _ := c.joinAs("")
+			pasts = append(pasts, past{sid, pid})
+			hold[sid] = make(chan struct{})
+			c.pipe.Cut()
+		}
+		<-time.After(time.Second)
+		back := make([]*client, len(pasts))
+		for i, past := range pasts {
+			back[i] = r.dial()
+			back[i].send(`0{"pid":"` + past.pid + `"}`)
+			synctest.Wait()
+			send(100)
+		}
+		close(hold[pasts[0].sid])
+		send(200)
+		close(hold[pasts[1].sid])
+		send(1)
+		for i, c := range back {
+			want := 0
+			for want < n {
+				m := c.next()
+				if strings.HasPrefix(m, "0") {
+					continue
+				}
+				if !strings.HasPrefix(m, fmt.Sprintf(`2["n",%d,`, want)) {
+					t.Fatalf("client %d got %s, want %d", i, m, want)
+				}
+				want++
+			}
+		}
+	})
+}
