@@ -56,6 +56,9 @@ func (r *clusterRecovery) keep(ctx context.Context, t *Target, event string, arg
 	if t.local || t.delivery.Volatile {
 		return false, nil
 	}
+	if err := codec.CheckEvent(event); err != nil {
+		return true, err
+	}
 	return true, r.adapter.Keep(ctx, t.broadcast(r.namespace, event, args))
 }
 
@@ -225,9 +228,11 @@ func (r *clusterRecovery) restore(ctx context.Context, pid, seen string) (*state
 		}
 		packets, err := r.encode(b.Event, b.Args, b.Offset)
 		if err != nil {
-			return nil, err
+			continue // nobody was sent it; that was complained of when it came
 		}
-		st.missed = append(st.missed, packets.list...)
+		if r.server.fits(packets.list) { // the same
+			st.missed = append(st.missed, packets.list...)
+		}
 		packets.release()
 	}
 	if len(st.missed) >= r.server.options.MaxOutboxPackets || !r.server.fits(st.missed) {

@@ -3,6 +3,7 @@ package core_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/upshift-go/upshift/adapters/adaptertest"
 	"github.com/upshift-go/upshift/adapters/cluster"
 	"github.com/upshift-go/upshift/core"
+	"github.com/upshift-go/upshift/event"
 )
 
 // keeping is a server whose broker keeps events.
@@ -141,6 +143,54 @@ func TestClusterHeld(t *testing.T) {
 					t.Fatalf("client %d got %s, want %d", i, m, want)
 				}
 				want++
+			}
+		}
+	})
+}
+
+// An event that no client can be sent costs none what else it has missed.
+func TestClusterTooLarge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := keeping(t, core.Options{MaxOutboxBytes: 10_000})
+		ns := r.Of("/")
+		c := r.dial()
+		sid, pid, _ := c.joinAs("")
+		c.pipe.Cut()
+		<-time.After(time.Second)
+		emit(t, ns, "before")
+		emit(t, ns, "large", strings.Repeat("x", 20_000))
+		emit(t, ns, "after")
+		synctest.Wait()
+		again, _, missed := r.dial().joinAs(pid)
+		if again != sid || len(missed) != 2 || !strings.HasPrefix(missed[1], `2["after"`) {
+			t.Errorf("was %s, is %s, missed %q", sid, again, missed)
+		}
+	})
+}
+
+// What cannot be sent to clients is an error of Emit, and not sent to other servers.
+func TestClusterReserved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, adapter := range map[string]interface {
+			core.Adapter
+			Stats() cluster.Stats
+		}{
+			"kept":     cluster.NewRecovering(new(adaptertest.Bus).Engine(), cluster.Options{}),
+			"not kept": cluster.New(new(adaptertest.Bus).Engine(), cluster.Options{}),
+		} {
+			r := newRig(t, core.Options{Adapter: adapter, Recovery: &core.Recovery{}})
+			r.join()
+			s := r.Of("/").Sockets()[0]
+			synctest.Wait()
+			before := adapter.Stats()
+			for _, to := range []event.Emitter{r.Of("/"), s, s.To("room")} {
+				if err := to.Emit(t.Context(), "connect"); !errors.Is(err, core.ErrReservedEvent) {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+			synctest.Wait()
+			if n := adapter.Stats().Published - before.Published; n != 0 {
+				t.Errorf("%s: %d messages were sent", name, n)
 			}
 		}
 	})
