@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/upshift-go/upshift/adapters/adaptertest"
 	"github.com/upshift-go/upshift/adapters/cluster"
@@ -35,5 +36,38 @@ func TestLocalToOne(t *testing.T) {
 		c.Expect("first")
 		c.Expect("second")
 		engine.Hold(false)
+	})
+}
+
+// While the broker says nothing at all, what goes by way of it reaches the own clients
+// after the time it is given, however much that is.
+func TestKeptWhileBrokerSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, engine := keeping(t, new(adaptertest.Bus), core.Options{})
+		c := upshifttest.Dial(t, srv, "/", upshifttest.Options{})
+		engine.Hold(true)
+		for round := range 3 {
+			begun := time.Now()
+			for range 10_000 {
+				if err := srv.Of("/").To("nobody").Emit(t.Context(), "n"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := srv.Of("/").Emit(t.Context(), "end", round); err != nil {
+				t.Fatal(err)
+			}
+			c.Expect("end", round)
+			if took := time.Since(begun); took > 7*time.Second {
+				t.Errorf("it took %v", took)
+			}
+		}
+		engine.Hold(false)
+		if err := srv.Of("/").Emit(t.Context(), "kept again"); err != nil {
+			t.Fatal(err)
+		}
+		c.Expect("kept again")
+		if stats := srv.Adapter().(*cluster.Recovering).Stats(); stats.PublishFailed < 30_003 || stats.QueuedBytes != 0 {
+			t.Errorf("%+v", stats)
+		}
 	})
 }
