@@ -50,9 +50,9 @@ func (e *classic) Start(in cluster.Inbox) error {
 }
 
 // Close implements cluster.Engine.
-func (e *classic) Close(context.Context) error {
+func (e *classic) Close(ctx context.Context) error {
 	e.sub.Close()
-	e.link.Close()
+	e.link.Close(ctx)
 	return nil
 }
 

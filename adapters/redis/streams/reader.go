@@ -97,7 +97,7 @@ func (r *reader) run() {
 
 // follow reads until something fails. It calls up when all is well.
 func (r *reader) follow(up func()) error {
-	client, err := r.link.Client()
+	client, err := r.link.Client(r.ctx)
 	if err != nil {
 		return err
 	}

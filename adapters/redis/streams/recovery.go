@@ -82,7 +82,7 @@ func (e *engine) Decode(p cluster.Publication) (*cluster.Message, error) {
 
 // Update implements cluster.Log.
 func (e *engine) Update(ctx context.Context, changes []cluster.Change) error {
-	client, err := e.link.Client()
+	client, err := e.link.Client(ctx)
 	if err != nil {
 		return fmt.Errorf("redis: %w", err)
 	}
@@ -118,7 +118,7 @@ func notNil(results []rueidis.RedisResult) []rueidis.RedisResult {
 
 // Take implements cluster.Log.
 func (e *engine) Take(ctx context.Context, namespace, privateID string) (*core.ClientState, error) {
-	client, err := e.link.Client()
+	client, err := e.link.Client(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
@@ -131,7 +131,7 @@ func (e *engine) Take(ctx context.Context, namespace, privateID string) (*core.C
 
 // Read implements cluster.Log.
 func (e *engine) Read(ctx context.Context, namespace string, from core.Offset, take func(m *cluster.Message)) (core.Offset, error) {
-	client, err := e.link.Client()
+	client, err := e.link.Client(ctx)
 	if err != nil {
 		return core.Offset{}, fmt.Errorf("redis: %w", err)
 	}
