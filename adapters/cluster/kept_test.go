@@ -1,6 +1,8 @@
 package cluster_test
 
 import (
+	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -67,6 +69,50 @@ func TestKeptWhileBrokerSilent(t *testing.T) {
 		}
 		c.Expect("kept again")
 		if stats := srv.Adapter().(*cluster.Recovering).Stats(); stats.PublishFailed < 30_003 || stats.QueuedBytes != 0 {
+			t.Errorf("%+v", stats)
+		}
+	})
+}
+
+// A forgetful broker says that it has taken what it loses.
+type forgetful struct {
+	*adaptertest.BusEngine
+	lose atomic.Int64 // how many events
+}
+
+func (f *forgetful) Publish(ctx context.Context, batch []cluster.Publication) error {
+	var rest []cluster.Publication
+	for _, p := range batch {
+		if p.Nonce == "" || f.lose.Add(-1) < 0 {
+			rest = append(rest, p)
+		}
+	}
+	return f.BusEngine.Publish(ctx, rest)
+}
+
+// What the broker has taken and lost reaches the own clients all the same, once and
+// before what comes after it.
+func TestKeptAndLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		engine := &forgetful{BusEngine: new(adaptertest.Bus).Engine()}
+		adapter := cluster.NewRecovering(engine, cluster.Options{})
+		srv := upshifttest.NewServer(t, core.Options{Adapter: adapter, Recovery: &core.Recovery{}})
+		c := upshifttest.Dial(t, srv, "/", upshifttest.Options{})
+		for n := range 300 {
+			if n%100 == 50 {
+				engine.lose.Store(10)
+			}
+			if err := srv.Of("/").Emit(t.Context(), "n", n); err != nil {
+				t.Fatal(err)
+			}
+			if n%100 > 50 {
+				synctest.Wait()
+			}
+		}
+		for n := range 300 {
+			c.Expect("n", n)
+		}
+		if stats := adapter.Stats(); stats.PublishFailed < 30 {
 			t.Errorf("%+v", stats)
 		}
 	})

@@ -68,6 +68,9 @@ func (q *queue) append(p Publication) error {
 	}
 	q.waiting = append(q.waiting, p)
 	q.bytes += p.size()
+	if p.Nonce != "" {
+		q.adapter.kept.flights.begin(p)
+	}
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/upshift-go/upshift/core"
 )
@@ -29,12 +30,8 @@ func NewRecovering(engine Log, o Options) *Recovering {
 // Keep implements core.Recoverer.
 func (a *Recovering) Keep(_ context.Context, b *core.Broadcast) error {
 	m := broadcast(b)
-	m.Nonce = a.kept.sent()
-	err := a.send(m)
-	if err != nil {
-		a.kept.settle(m.Nonce)
-	}
-	return err
+	m.Nonce = strconv.FormatUint(a.kept.last.Add(1), 10)
+	return a.send(m)
 }
 
 // Position implements core.Recoverer.
@@ -114,10 +111,10 @@ type kept struct {
 	more    chan struct{}
 	done    chan struct{}
 	recent  recent
+	flights flights
+	last    atomic.Uint64 // nonce
 
 	mu      sync.Mutex // guards what follows
-	last    uint64     // nonce
-	under   map[string]struct{}
 	changes map[clientKey]Change
 	idle    *sync.Cond // told when changes have been saved
 	saving  map[clientKey]Change
@@ -132,35 +129,20 @@ type clientKey struct{ namespace, privateID string }
 func newKept(a *Adapter, log Log) *kept {
 	k := &kept{
 		adapter: a, log: log, more: make(chan struct{}, 1), done: make(chan struct{}),
-		under: make(map[string]struct{}), changes: make(map[clientKey]Change),
+		changes: make(map[clientKey]Change),
 	}
 	k.idle = sync.NewCond(&k.mu)
 	return k
 }
 
-// sent returns the nonce of an event that is on its way from now on.
-func (k *kept) sent() string {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.last++
-	nonce := strconv.FormatUint(k.last, 10)
-	k.under[nonce] = struct{}{}
-	return nonce
-}
-
-// settle reports whether it was this call that has ended an event's way: it goes
-// to clients once, with its offset or without.
-func (k *kept) settle(nonce string) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	_, ok := k.under[nonce]
-	delete(k.under, nonce)
-	return ok
-}
-
 // back takes an own event that the broker has given its place.
 func (k *kept) back(m *Message) {
-	if k.settle(m.Nonce) {
+	lost, ok := k.flights.arrive(m.Nonce)
+	for i := range lost {
+		k.adapter.stats.publishFailed.Add(1)
+		k.alone(&lost[i])
+	}
+	if ok {
 		k.adapter.deliver(m)
 	}
 }
@@ -169,17 +151,21 @@ func (k *kept) back(m *Message) {
 // it comes back yet it is passed over.
 func (k *kept) notKept(batch []Publication) {
 	for i := range batch {
-		if batch[i].Nonce == "" || !k.settle(batch[i].Nonce) {
-			continue
+		if batch[i].Nonce != "" && k.flights.end(batch[i].Nonce) {
+			k.alone(&batch[i])
 		}
-		m, err := k.log.Decode(batch[i])
-		if err != nil {
-			k.adapter.log.ErrorContext(k.adapter.ctx, "an own event cannot be read", slog.Any("error", err))
-			continue
-		}
-		m.Offset = core.Offset{}
-		k.adapter.deliver(m)
 	}
+}
+
+// alone sends an event to this server's clients without an offset.
+func (k *kept) alone(p *Publication) {
+	m, err := k.log.Decode(*p)
+	if err != nil {
+		k.adapter.log.ErrorContext(k.adapter.ctx, "an own event cannot be read", slog.Any("error", err))
+		return
+	}
+	m.Offset = core.Offset{}
+	k.adapter.deliver(m)
 }
 
 // change has something saved. What waits for the same client is replaced.
