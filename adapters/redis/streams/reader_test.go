@@ -1,0 +1,54 @@
+package streams_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/redis/rueidis"
+
+	"github.com/upshift-go/upshift/adapters/redis/streams"
+	"github.com/upshift-go/upshift/core"
+	"github.com/upshift-go/upshift/internal/redistest"
+	"github.com/upshift-go/upshift/upshifttest"
+)
+
+// What is lost in a stream that is emptied, and goes on, between two reads over one
+// connection, is said to be.
+func TestEmptiedBetweenReads(t *testing.T) {
+	server := redistest.Start(t)
+	client, err := rueidis.NewClient(rueidis.ClientOption{InitAddress: []string{server.Addr}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	o := options(server)
+	adapter := streams.New(o)
+	srv := upshifttest.NewServer(t, core.Options{Adapter: adapter, Recovery: &core.Recovery{}})
+	c := upshifttest.Dial(t, srv, "/", upshifttest.Options{})
+	// It reads from where the stream ended when it has begun.
+	for adapter.Position().IsZero() {
+		<-time.After(time.Millisecond)
+	}
+	add := func(event string) rueidis.Completed {
+		return client.B().Xadd().Key(o.Stream).Id("*").FieldValue().FieldValue("uid", "other").FieldValue("nsp", "/").FieldValue("type", "3").
+			FieldValue("data", `{"packet":{"type":2,"data":["`+event+`"]},"opts":{"rooms":[],"except":[],"flags":{}}}`).Build()
+	}
+	if err := client.Do(t.Context(), add("seen")).Error(); err != nil {
+		t.Fatal(err)
+	}
+	if e := c.Next(); e.Name != "seen" {
+		t.Fatalf("received %v", e)
+	}
+	for _, r := range client.DoMulti(t.Context(), client.B().Multi().Build(), add("lost"),
+		client.B().Del().Key(o.Stream).Build(), add("next"), client.B().Exec().Build()) {
+		if r.Error() != nil {
+			t.Fatal(r.Error())
+		}
+	}
+	if e := c.Next(); e.Name != "next" {
+		t.Fatalf("received %v", e)
+	}
+	if stats := adapter.Stats(); stats.Gaps != 1 {
+		t.Errorf("%+v", stats)
+	}
+}
