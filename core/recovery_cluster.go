@@ -62,6 +62,21 @@ func (r *clusterRecovery) keep(ctx context.Context, t *Target, event string, arg
 	return true, r.adapter.Keep(ctx, t.broadcast(r.namespace, event, args))
 }
 
+// settleTime is how long somebody who is to be disconnected waits, at most, for what was
+// sent to it before.
+const settleTime = time.Second
+
+// settle waits until what was sent before has come back from the broker, if it goes by
+// way of it. It must not be called on a goroutine that delivers what comes from there.
+func (n *Namespace) settle() {
+	if n == nil || n.cluster == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
+	defer cancel()
+	n.cluster.adapter.Settle(ctx)
+}
+
 // broadcast sends an event to those of t who are connected here.
 func (r *clusterRecovery) broadcast(t *Target, event string, args []any) (recipients int, err error) {
 	packets, err := r.encode(event, args, t.offset)

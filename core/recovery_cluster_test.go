@@ -195,3 +195,49 @@ func TestClusterReserved(t *testing.T) {
 		}
 	})
 }
+
+// What is sent to clients before they are disconnected, or taken out of a room, reaches
+// them, though it has to come back from the broker first.
+func TestClusterSentBefore(t *testing.T) {
+	for name, leave := range map[string]func(t *testing.T, ns *core.Namespace, s *core.Socket){
+		"socket":        func(_ *testing.T, _ *core.Namespace, s *core.Socket) { s.Disconnect() },
+		"session":       func(_ *testing.T, _ *core.Namespace, s *core.Socket) { s.CloseSession() },
+		"target":        func(_ *testing.T, ns *core.Namespace, _ *core.Socket) { ns.To("room").Disconnect() },
+		"all sessions":  func(_ *testing.T, ns *core.Namespace, _ *core.Socket) { ns.To("room").CloseSessions() },
+		"leave":         func(t *testing.T, ns *core.Namespace, _ *core.Socket) { _ = ns.To("room").Leave(t.Context(), "room") },
+		"broker silent": func(_ *testing.T, _ *core.Namespace, s *core.Socket) { s.Disconnect() },
+	} {
+		inBubble(t, name, func(t *testing.T) {
+			r, engine := keeping(t, core.Options{})
+			ns := r.Of("/")
+			c := r.dial()
+			c.joinAs("")
+			s := ns.Sockets()[0]
+			if err := s.Join(t.Context(), "room"); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			engine.Hold(name == "broker silent")
+			begun := time.Now()
+			emit(t, s, "to you")
+			emit(t, ns.To("room"), "to the room")
+			leave(t, ns, s)
+			if name == "broker silent" {
+				if took := time.Since(begun); took > time.Second {
+					t.Errorf("it took %v", took)
+				}
+				engine.Hold(false)
+				return
+			}
+			synctest.Wait()
+			if err := r.Shutdown(t.Context()); err != nil { // so that c does not wait in vain
+				t.Error(err)
+			}
+			for _, want := range []string{`2["to you"`, `2["to the room"`} {
+				if m := c.next(); !strings.HasPrefix(m, want) {
+					t.Errorf("received %s, want %s", m, want)
+				}
+			}
+		})
+	}
+}

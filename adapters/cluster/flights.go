@@ -1,22 +1,34 @@
 package cluster
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 // flights are the own events that are on their way to the broker and back.
 type flights struct {
 	most int // bytes
 
-	mu    sync.Mutex             // guards what follows
-	all   map[string]Publication // by nonce; without data those beyond most
-	order []string               // nonces as they were queued, of some that have arrived, too
-	bytes int                    // of all
+	mu      sync.Mutex             // guards what follows
+	all     map[string]Publication // by nonce; without data those beyond most
+	order   []string               // nonces as they were queued, of some that have arrived, too
+	bytes   int                    // of all
+	landing map[string]struct{}    // those that are being delivered
+	waiting map[*wait]struct{}
+}
+
+// A wait is for some of them.
+type wait struct {
+	left map[string]struct{}
+	over chan struct{} // closed when none is left
 }
 
 func (f *flights) init(most int) {
 	f.most = most
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.all = make(map[string]Publication)
+	f.all, f.landing = make(map[string]Publication), make(map[string]struct{})
+	f.waiting = make(map[*wait]struct{})
 }
 
 // begin takes an event that is queued, in the order of the queue.
@@ -32,7 +44,7 @@ func (f *flights) begin(p Publication) {
 }
 
 // end reports whether it was this call that has ended an event's way: it goes to
-// clients once, with its offset or without.
+// clients once, with its offset or without, and then landed is called.
 func (f *flights) end(nonce string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -57,6 +69,7 @@ func (f *flights) endLocked(nonce string) bool {
 	if ok {
 		delete(f.all, nonce)
 		f.bytes -= p.size()
+		f.landing[nonce] = struct{}{}
 	}
 	return ok
 }
@@ -79,4 +92,42 @@ func (f *flights) arrive(nonce string) (lost []Publication, ok bool) {
 	}
 	f.order = f.order[n+1:]
 	return lost, f.endLocked(nonce)
+}
+
+// landed says that an event has been delivered.
+func (f *flights) landed(nonce string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.landing, nonce)
+	for w := range f.waiting {
+		if delete(w.left, nonce); len(w.left) == 0 {
+			close(w.over)
+			delete(f.waiting, w)
+		}
+	}
+}
+
+// settle returns when all that have begun have landed, or ctx has ended.
+func (f *flights) settle(ctx context.Context) {
+	f.mu.Lock()
+	w := &wait{make(map[string]struct{}, len(f.all)+len(f.landing)), make(chan struct{})}
+	for nonce := range f.all {
+		w.left[nonce] = struct{}{}
+	}
+	for nonce := range f.landing {
+		w.left[nonce] = struct{}{}
+	}
+	if len(w.left) == 0 {
+		f.mu.Unlock()
+		return
+	}
+	f.waiting[w] = struct{}{}
+	f.mu.Unlock()
+	select {
+	case <-w.over:
+	case <-ctx.Done():
+		f.mu.Lock()
+		delete(f.waiting, w)
+		f.mu.Unlock()
+	}
 }

@@ -34,6 +34,14 @@ func (a *Recovering) Keep(_ context.Context, b *core.Broadcast) error {
 	return a.send(m)
 }
 
+// Settle implements core.Recoverer.
+func (a *Recovering) Settle(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(a.ctx, cancel)() // nothing comes back any more
+	a.kept.flights.settle(ctx)
+}
+
 // Position implements core.Recoverer.
 func (a *Recovering) Position() core.Offset {
 	a.kept.recent.begin() // whoever asks has a client that may come back
@@ -144,6 +152,7 @@ func (k *kept) back(m *Message) {
 	}
 	if ok {
 		k.adapter.deliver(m)
+		k.flights.landed(m.Nonce)
 	}
 }
 
@@ -159,6 +168,7 @@ func (k *kept) notKept(batch []Publication) {
 
 // alone sends an event to this server's clients without an offset.
 func (k *kept) alone(p *Publication) {
+	defer k.flights.landed(p.Nonce)
 	m, err := k.log.Decode(*p)
 	if err != nil {
 		k.adapter.log.ErrorContext(k.adapter.ctx, "an own event cannot be read", slog.Any("error", err))
