@@ -111,6 +111,9 @@ func (e *engine) Publish(ctx context.Context, batch []cluster.Publication) error
 		entries = append(entries, e.add(client.B(), &batch[i]))
 	}
 	if len(entries) > 0 {
+		if err := e.reader.ready(ctx); err != nil {
+			return err
+		}
 		err = pubsub.FirstError(client.DoMulti(ctx, entries...))
 	}
 	if len(rest) > 0 {

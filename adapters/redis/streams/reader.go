@@ -50,6 +50,18 @@ func newReader(e *engine) *reader {
 	return r
 }
 
+// ready waits until it is known from where on is read: what is added before that would
+// not come back.
+func (r *reader) ready(ctx context.Context) error {
+	select {
+	case <-r.begun:
+	case <-r.done: // nothing is read
+	case <-ctx.Done():
+		return fmt.Errorf("redis: the stream is not read yet: %w", context.Cause(ctx))
+	}
+	return nil
+}
+
 // close ends reading, and returns when nothing is handed on any more.
 func (r *reader) close() {
 	r.cancel()

@@ -52,3 +52,19 @@ func TestEmptiedBetweenReads(t *testing.T) {
 		t.Errorf("%+v", stats)
 	}
 }
+
+// What is sent at once, before it is known from where the stream is to be read, reaches
+// the own clients.
+func TestSentAtOnce(t *testing.T) {
+	server := redistest.Start(t)
+	for range 10 {
+		srv := upshifttest.NewServer(t, core.Options{Adapter: streams.New(options(server)), Recovery: &core.Recovery{}})
+		c := upshifttest.Dial(t, srv, "/", upshifttest.Options{})
+		for _, event := range []string{"one", "two"} {
+			if err := srv.Of("/").Emit(t.Context(), event); err != nil {
+				t.Fatal(err)
+			}
+			c.Expect(event)
+		}
+	}
+}
