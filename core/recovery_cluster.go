@@ -62,6 +62,10 @@ func (r *clusterRecovery) keep(ctx context.Context, t *Target, event string, arg
 	return true, r.adapter.Keep(ctx, t.broadcast(r.namespace, event, args))
 }
 
+// maxPrivateID is how long a private id may be, which the broker is asked for at a
+// client's word. Those of all servers have 20 characters.
+const maxPrivateID = 64
+
 // settleTime is how long somebody who is to be disconnected waits, at most, for what was
 // sent to it before.
 const settleTime = time.Second
@@ -185,7 +189,7 @@ func (r *clusterRecovery) claim(ctx context.Context, s *Socket) *state {
 		PID    string `json:"pid"`
 		Offset string `json:"offset"`
 	}
-	if s.conn.old || s.Auth(&wish) != nil || wish.PID == "" {
+	if s.conn.old || s.Auth(&wish) != nil || wish.PID == "" || len(wish.PID) > maxPrivateID {
 		return nil
 	}
 	for {

@@ -241,3 +241,18 @@ func TestClusterSentBefore(t *testing.T) {
 		})
 	}
 }
+
+// A client cannot have the broker asked for a name of any size.
+func TestClusterLongPrivateID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := keeping(t, core.Options{})
+		r.dial().joinAs(strings.Repeat("x", 100_000))
+		if n := r.Stats().RecoveryFailed; n != 0 {
+			t.Errorf("the broker was asked")
+		}
+		r.dial().joinAs("xxxxxxxxxxxxxxxxxxxx")
+		if n := r.Stats().RecoveryFailed; n != 1 {
+			t.Errorf("the broker was not asked")
+		}
+	})
+}

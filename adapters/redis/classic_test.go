@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"errors"
 	"log/slog"
 	"testing"
 
@@ -48,5 +49,14 @@ func TestNamespaceIsBack(t *testing.T) {
 	source.Message(p.Channel, pattern.Name, string(p.Data))
 	if in.received != 1 {
 		t.Errorf("%d messages were received", in.received)
+	}
+}
+
+// A request that asks for nothing is no question for all sockets.
+func TestEmptyRequest(t *testing.T) {
+	for _, text := range []string{`{}`, `{"uid":"other"}`, `{"uid":"other","type":5,"opts":{"rooms":[],"except":[]}}`} {
+		if m, err := readRequest([]byte(text), "/"); !errors.Is(err, cluster.ErrMalformed) {
+			t.Errorf("%s: %+v, %v", text, m, err)
+		}
 	}
 }

@@ -305,6 +305,9 @@ func readRequest(data []byte, namespace string) (*cluster.Message, error) {
 	default:
 		return nil, nil //nolint:nilnil // of a newer version
 	}
+	if m.Type == cluster.FetchSockets && m.RequestID == "" {
+		return nil, fmt.Errorf("%w: a question that nobody can be answered", cluster.ErrMalformed)
+	}
 	return m, nil
 }
 
