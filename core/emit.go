@@ -46,6 +46,9 @@ func (t *Target) emit(ctx context.Context, n *Namespace, event string, args []an
 		}
 	}
 	if n.server.options.Adapter != nil {
+		if err := codec.CheckEvent(event); err != nil {
+			return err // others would take it for something that is no message
+		}
 		return errors.Join(t.publish(ctx, n, event, args), t.emitHere(ctx, n, event, args))
 	}
 	return t.emitHere(ctx, n, event, args)

@@ -21,6 +21,10 @@ type Recoverer interface {
 	// does not take it, it comes back to this server alone and without one. An
 	// error means that neither will happen.
 	Keep(ctx context.Context, b *Broadcast) error
+	// Settle returns when the events that Keep was called for before have come back, or
+	// will not, or when ctx ends. Nobody is disconnected by the program before what was
+	// sent to it.
+	Settle(ctx context.Context)
 	// Position is the offset up to which the events of the broker have been
 	// delivered to this server.
 	Position() Offset

@@ -12,7 +12,6 @@ import (
 
 	"github.com/upshift-go/upshift/codec"
 	"github.com/upshift-go/upshift/core/session"
-	"github.com/upshift-go/upshift/transports"
 )
 
 // A clusterRecovery is the recovery of one namespace if the broker of the cluster
@@ -29,23 +28,14 @@ type clusterRecovery struct {
 	mu        sync.Mutex // guards what follows, and since of every socket
 	live      map[string]*Socket
 	returning map[*Socket]*returning
-	dirty     map[*Socket]bool // whose state is to be saved; true is for the first time
-	saving    *time.Timer      // runs while dirty is not empty
-	refresh   *time.Timer      // runs while live is not empty
-	last      Offset           // of what has been delivered
+	claimants map[string]*Socket // those that are returning, by private id
+	held      []heldEvent        // what was delivered while somebody was returning
+	heldFrom  uint64             // the number of the first of held
+	dirty     map[*Socket]bool   // whose state is to be saved; true is for the first time
+	saving    *time.Timer        // runs while dirty is not empty
+	refresh   *time.Timer        // runs while live is not empty
+	last      Offset             // of what has been delivered
 	closed    bool
-}
-
-// A returning client is on its way back.
-type returning struct {
-	state *state // nil until it is read
-	held  []heldEvent
-}
-
-// A heldEvent was delivered while a client was on its way back.
-type heldEvent struct {
-	entry
-	offset Offset
 }
 
 // saveDelay is how long changes of a client's rooms wait for further ones before
@@ -55,7 +45,8 @@ const saveDelay = 100 * time.Millisecond
 func newClusterRecovery(n *Namespace, adapter Recoverer) *clusterRecovery {
 	return &clusterRecovery{
 		namespace: n, server: n.server, adapter: adapter,
-		live: make(map[string]*Socket), returning: make(map[*Socket]*returning), dirty: make(map[*Socket]bool),
+		live: make(map[string]*Socket), returning: make(map[*Socket]*returning), claimants: make(map[string]*Socket),
+		dirty: make(map[*Socket]bool),
 	}
 }
 
@@ -65,7 +56,29 @@ func (r *clusterRecovery) keep(ctx context.Context, t *Target, event string, arg
 	if t.local || t.delivery.Volatile {
 		return false, nil
 	}
+	if err := codec.CheckEvent(event); err != nil {
+		return true, err
+	}
 	return true, r.adapter.Keep(ctx, t.broadcast(r.namespace, event, args))
+}
+
+// maxPrivateID is how long a private id may be, which the broker is asked for at a
+// client's word. Those of all servers have 20 characters.
+const maxPrivateID = 64
+
+// settleTime is how long somebody who is to be disconnected waits, at most, for what was
+// sent to it before.
+const settleTime = time.Second
+
+// settle waits until what was sent before has come back from the broker, if it goes by
+// way of it. It must not be called on a goroutine that delivers what comes from there.
+func (n *Namespace) settle() {
+	if n == nil || n.cluster == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), settleTime)
+	defer cancel()
+	n.cluster.adapter.Settle(ctx)
 }
 
 // broadcast sends an event to those of t who are connected here.
@@ -101,20 +114,6 @@ func (r *clusterRecovery) broadcast(t *Target, event string, args []any) (recipi
 	return len(found.sockets), refusedError(refused, len(found.sockets))
 }
 
-// hold keeps an event for those who are on their way back. The lock is held.
-func (r *clusterRecovery) hold(t *Target, packets []transports.Packet) {
-	if len(r.returning) == 0 || t.offset.IsZero() {
-		return
-	}
-	e := heldEvent{entry{packets: slices.Clone(packets), in: t.in, except: t.except, key: t.delivery.Key}, t.offset}
-	for i := range e.packets {
-		e.packets[i].Shared = nil
-	}
-	for _, back := range r.returning {
-		back.held = append(back.held, e)
-	}
-}
-
 // encode encodes an event with its offset. Clients take the last argument for one
 // if it is text, so what is not kept has null there.
 func (r *clusterRecovery) encode(event string, args []any, offset Offset) (*encoded, error) {
@@ -129,13 +128,16 @@ func (r *clusterRecovery) encode(event string, args []any, offset Offset) (*enco
 
 // send sends an event to one client.
 func (r *clusterRecovery) send(s *Socket, t *Target, event string, args []any) error {
-	if !t.delivery.Volatile {
-		b := t.broadcast(r.namespace, event, args)
-		return r.adapter.Keep(s.ctx, b)
+	if kept, err := r.keep(s.ctx, t, event, args); kept {
+		return err
 	}
-	return s.deliver(t.delivery, t.noCompress, codec.Packet{
+	err := s.deliver(t.delivery, t.noCompress, codec.Packet{
 		Type: codec.Event, Namespace: r.namespace.name, Event: event, Args: append(slices.Clip(args), nil),
 	})
+	if errors.Is(err, session.ErrDropped) {
+		return nil // as t allows
+	}
+	return err
 }
 
 // leave takes a socket out of the namespace and, if it may come back, saves what
@@ -149,7 +151,7 @@ func (r *clusterRecovery) leave(s *Socket, cause *CloseError) {
 	var state *ClientState
 	claim := s.claim
 	s.claim = nil
-	delete(r.returning, s)
+	r.arrive(s)
 	live := r.live[s.privateID] == s
 	back := recoverable(cause.Reason) && !r.closed && !s.conn.old
 	switch {
@@ -187,30 +189,30 @@ func (r *clusterRecovery) claim(ctx context.Context, s *Socket) *state {
 		PID    string `json:"pid"`
 		Offset string `json:"offset"`
 	}
-	if s.conn.old || s.Auth(&wish) != nil || wish.PID == "" {
+	if s.conn.old || s.Auth(&wish) != nil || wish.PID == "" || len(wish.PID) > maxPrivateID {
 		return nil
 	}
-	r.mu.Lock()
-	old := r.live[wish.PID]
-	r.mu.Unlock()
-	if old != nil {
+	for {
+		old, over := r.enter(s, wish.PID)
+		if old == nil {
+			break
+		}
 		old.conn.session.Close(&CloseError{Reason: TransportClose, Err: errReplaced})
 		select {
-		case <-old.finished:
+		case <-over:
 		case <-ctx.Done():
 			return nil
 		}
 	}
-	back := new(returning)
-	r.mu.Lock()
-	r.returning[s] = back
-	r.mu.Unlock()
 	st, err := r.restore(ctx, wish.PID, wish.Offset)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
+	case s.hasLeft(): // its client may be asking again already
+		r.arrive(s)
+		return nil
 	case err != nil:
-		delete(r.returning, s)
+		r.arrive(s)
 		if errors.Is(err, ErrNotRecoverable) {
 			r.adapter.Forget(r.namespace.name, wish.PID)
 		}
@@ -219,11 +221,8 @@ func (r *clusterRecovery) claim(ctx context.Context, s *Socket) *state {
 			r.server.log.DebugContext(ctx, "client not recovered", slog.String("namespace", r.namespace.name), slog.Any("error", err))
 		}
 		return nil
-	case s.hasLeft(): // and leave was before us
-		delete(r.returning, s)
-		return nil
 	}
-	back.state, s.claim = st, st
+	s.claim = st
 	s.resume(st)
 	return st
 }
@@ -248,9 +247,11 @@ func (r *clusterRecovery) restore(ctx context.Context, pid, seen string) (*state
 		}
 		packets, err := r.encode(b.Event, b.Args, b.Offset)
 		if err != nil {
-			return nil, err
+			continue // nobody was sent it; that was complained of when it came
 		}
-		st.missed = append(st.missed, packets.list...)
+		if r.server.fits(packets.list) { // the same
+			st.missed = append(st.missed, packets.list...)
+		}
 		packets.release()
 	}
 	if len(st.missed) >= r.server.options.MaxOutboxPackets || !r.server.fits(st.missed) {
@@ -270,7 +271,7 @@ func (r *clusterRecovery) name(s *Socket) {
 func (r *clusterRecovery) release(s *Socket) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.returning, s)
+	r.arrive(s)
 	r.giveUp(s)
 }
 
@@ -296,7 +297,7 @@ func (r *clusterRecovery) connect(s *Socket, st *state, reply *encoded) error {
 			return ErrDisconnected
 		}
 		missed := st.missed
-		for _, e := range r.returning[s].held {
+		for _, e := range r.held[r.returning[s].from-r.heldFrom:] {
 			if e.offset.Compare(st.reached) > 0 && e.matches(st) {
 				missed = append(missed, e.packets...)
 			}
@@ -316,7 +317,7 @@ func (r *clusterRecovery) connect(s *Socket, st *state, reply *encoded) error {
 		if !slices.Contains(st.rooms, s.id) {
 			_ = r.namespace.rooms.leave(s, []string{s.id}, nil)
 		}
-		delete(r.returning, s)
+		r.arrive(s)
 		s.claim = nil
 		r.server.stats.recovered.Add(1)
 	}

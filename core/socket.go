@@ -146,6 +146,14 @@ func (s *Socket) Disconnect() { s.DisconnectCause(nil) }
 // the socket are to know: their cause wraps it. The client does not learn of it;
 // an event that is emitted before reaches it.
 func (s *Socket) DisconnectCause(why error) {
+	if !s.hasLeft() {
+		s.namespace.settle()
+	}
+	s.disconnect(why)
+}
+
+// disconnect is DisconnectCause when what was sent before is on its way to the client.
+func (s *Socket) disconnect(why error) {
 	cause := &CloseError{Reason: ServerDisconnect, Err: why}
 	if s.end(cause, true) {
 		s.conn.left(s)
@@ -158,12 +166,20 @@ func (s *Socket) DisconnectCause(why error) {
 // Disconnect, and then ends its session. The client does not come back by
 // itself.
 func (s *Socket) CloseSession() {
+	if !s.hasLeft() {
+		s.namespace.settle()
+	}
+	s.closeSession()
+}
+
+// closeSession is CloseSession when what was sent before is on its way to the client.
+func (s *Socket) closeSession() {
 	c := s.conn
 	c.mu.Lock()
 	sockets := slices.Clone(c.sockets)
 	c.mu.Unlock()
 	for _, other := range sockets {
-		other.Disconnect()
+		other.disconnect(nil)
 	}
 	c.session.Close(&CloseError{Reason: ForcedServerClose})
 }

@@ -115,6 +115,7 @@ func (t Target) Join(ctx context.Context, rooms ...string) error {
 // Leave takes the target out of rooms, on all servers.
 func (t Target) Leave(ctx context.Context, rooms ...string) error {
 	err := t.update(ctx, Update{Leave: rooms})
+	t.settle()
 	return errors.Join(t.each(func(s *Socket) error { return s.Leave(ctx, rooms...) }), err)
 }
 
@@ -122,8 +123,9 @@ func (t Target) Leave(ctx context.Context, rooms ...string) error {
 // Socket.Disconnect. If other servers cannot be reached that is logged.
 func (t Target) Disconnect() {
 	t.updateOrLog(Update{Disconnect: true})
+	t.settle()
 	for _, s := range t.Sockets() {
-		s.Disconnect()
+		s.disconnect(nil)
 	}
 }
 
@@ -131,8 +133,21 @@ func (t Target) Disconnect() {
 // all servers. See Socket.CloseSession.
 func (t Target) CloseSessions() {
 	t.updateOrLog(Update{Disconnect: true, CloseSession: true})
+	t.settle()
 	for _, s := range t.Sockets() {
-		s.CloseSession()
+		s.closeSession()
+	}
+}
+
+// settle waits until what was sent to the target before is queued for those here. What
+// another server does to them comes in the order of the broker anyway.
+func (t *Target) settle() {
+	if t.local {
+		return
+	}
+	for _, n := range t.namespaces() {
+		n.settle()
+		return // it is the same for all
 	}
 }
 

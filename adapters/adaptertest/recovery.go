@@ -24,6 +24,7 @@ func RunRecovery(t *testing.T, newCluster func(t *testing.T) (join func() core.A
 		"LatestOnly":    testLatestOnly,
 		"NotKept":       testNotKept,
 		"DataComesWith": testDataComesWith,
+		"LastWords":     testLastWords,
 	} {
 		t.Run(name, func(t *testing.T) { test(&rig{T: t, adapter: newCluster(t), recovery: &core.Recovery{}}) })
 	}
@@ -290,5 +291,17 @@ func testDataComesWith(c *rig) {
 	info := s.Info()
 	if name, _, err := user.From(&info); name != "ann" || err != nil {
 		c.Errorf("others see %q, %v", name, err)
+	}
+}
+
+// What a client is sent before its server disconnects it reaches it.
+func testLastWords(c *rig) {
+	servers := c.start(2, nil)
+	for range 10 {
+		client := c.dial(servers[0])
+		s := servers[0].Of("/").Socket(client.ID())
+		c.emit(s, "last words")
+		s.Disconnect()
+		client.Expect("last words")
 	}
 }

@@ -96,6 +96,7 @@ func (a *Adapter) Attach(node core.Node) error {
 	a.queue.init(a)
 	if a.kept != nil {
 		a.kept.recent.most = a.options.MaxRecentBytes
+		a.kept.flights.init(a.options.MaxQueueBytes)
 	}
 	a.pending.open = make(map[string]*request)
 	a.lanes.init(a)

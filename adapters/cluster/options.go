@@ -16,7 +16,8 @@ type Options struct {
 	// Default 5 seconds.
 	PublishTimeout time.Duration
 	// MaxQueueBytes is how much may wait for the broker. What is beyond it is
-	// dropped, with ErrQueueFull. Default 16 MiB.
+	// dropped, with ErrQueueFull. Of what a Log has taken about as much is kept until it
+	// has come back. Default 16 MiB.
 	MaxQueueBytes int
 	// MaxRequests is how many questions of other servers are worked on, or wait
 	// for it, at the same time. What is beyond it is not answered. Default 1000.

@@ -68,6 +68,9 @@ func (q *queue) append(p Publication) error {
 	}
 	q.waiting = append(q.waiting, p)
 	q.bytes += p.size()
+	if p.Nonce != "" {
+		q.adapter.kept.flights.begin(p)
+	}
 	return nil
 }
 
@@ -83,9 +86,7 @@ func (q *queue) run() {
 		closed := q.closed
 		q.mu.Unlock()
 		for rest := all; len(rest) > 0 && q.adapter.ctx.Err() == nil; {
-			n := batch(rest)
-			q.publish(rest[:n])
-			rest = rest[n:]
+			rest = rest[q.publish(rest, batch(rest)):]
 		}
 		clear(all)
 		switch {
@@ -116,30 +117,35 @@ func batch(all []Publication) int {
 	return min(len(all), maxBatch)
 }
 
-func (q *queue) publish(batch []Publication) {
+// publish sends the first n of what waits, and returns how many are done with.
+func (q *queue) publish(all []Publication, n int) int {
 	a := q.adapter
 	timeout := a.options.PublishTimeout
 	if q.failing {
 		timeout /= 10 // what waits for the own clients must not wait that long for each batch
 	}
 	ctx, cancel := context.WithTimeout(a.ctx, timeout)
-	err := a.engine.Publish(ctx, batch)
+	err := a.engine.Publish(ctx, all[:n])
 	cancel()
-	bytes := 0
+	if err != nil && q.failing && a.kept != nil {
+		// The broker is still away. The own clients wait for the rest, too, and must
+		// not do so for one attempt after another.
+		n = len(all)
+	}
+	batch, bytes := all[:n], 0
 	for i := range batch {
 		bytes += batch[i].size()
 	}
 	q.mu.Lock()
 	q.bytes -= bytes
 	q.mu.Unlock()
-	n := uint64(len(batch))
 	if err != nil {
-		a.stats.publishFailed.Add(n)
+		a.stats.publishFailed.Add(uint64(len(batch)))
 		if !q.failing {
 			a.log.ErrorContext(ctx, "messages do not reach other servers", slog.Any("error", err))
 		}
 	} else {
-		a.stats.published.Add(n)
+		a.stats.published.Add(uint64(len(batch)))
 		if q.failing {
 			a.log.WarnContext(ctx, "messages reach other servers again",
 				slog.Uint64("lost", a.stats.publishFailed.Load()), slog.Uint64("dropped", a.stats.dropped.Load()))
@@ -149,6 +155,7 @@ func (q *queue) publish(batch []Publication) {
 	if q.failing && a.kept != nil {
 		a.kept.notKept(batch)
 	}
+	return n
 }
 
 // close refuses what is new and returns when the rest is sent, or ctx has ended.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/upshift-go/upshift/core"
 )
@@ -29,12 +30,16 @@ func NewRecovering(engine Log, o Options) *Recovering {
 // Keep implements core.Recoverer.
 func (a *Recovering) Keep(_ context.Context, b *core.Broadcast) error {
 	m := broadcast(b)
-	m.Nonce = a.kept.sent()
-	err := a.send(m)
-	if err != nil {
-		a.kept.settle(m.Nonce)
-	}
-	return err
+	m.Nonce = strconv.FormatUint(a.kept.last.Add(1), 10)
+	return a.send(m)
+}
+
+// Settle implements core.Recoverer.
+func (a *Recovering) Settle(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(a.ctx, cancel)() // nothing comes back any more
+	a.kept.flights.settle(ctx)
 }
 
 // Position implements core.Recoverer.
@@ -63,8 +68,10 @@ func (a *Recovering) Restore(ctx context.Context, namespace, privateID, seen str
 	if err != nil {
 		return nil, err
 	}
+	// Official clients that have connected afresh still name the offset they had
+	// before, until they are sent something; and one may name any.
 	from, ok := core.ParseOffset(seen)
-	if !ok {
+	if !ok || from.Compare(state.Since) < 0 {
 		from = state.Since
 	}
 	back, err := a.missed(ctx, namespace, state.Rooms, from)
@@ -112,10 +119,10 @@ type kept struct {
 	more    chan struct{}
 	done    chan struct{}
 	recent  recent
+	flights flights
+	last    atomic.Uint64 // nonce
 
 	mu      sync.Mutex // guards what follows
-	last    uint64     // nonce
-	under   map[string]struct{}
 	changes map[clientKey]Change
 	idle    *sync.Cond // told when changes have been saved
 	saving  map[clientKey]Change
@@ -130,36 +137,22 @@ type clientKey struct{ namespace, privateID string }
 func newKept(a *Adapter, log Log) *kept {
 	k := &kept{
 		adapter: a, log: log, more: make(chan struct{}, 1), done: make(chan struct{}),
-		under: make(map[string]struct{}), changes: make(map[clientKey]Change),
+		changes: make(map[clientKey]Change),
 	}
 	k.idle = sync.NewCond(&k.mu)
 	return k
 }
 
-// sent returns the nonce of an event that is on its way from now on.
-func (k *kept) sent() string {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.last++
-	nonce := strconv.FormatUint(k.last, 10)
-	k.under[nonce] = struct{}{}
-	return nonce
-}
-
-// settle reports whether it was this call that has ended an event's way: it goes
-// to clients once, with its offset or without.
-func (k *kept) settle(nonce string) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	_, ok := k.under[nonce]
-	delete(k.under, nonce)
-	return ok
-}
-
 // back takes an own event that the broker has given its place.
 func (k *kept) back(m *Message) {
-	if k.settle(m.Nonce) {
+	lost, ok := k.flights.arrive(m.Nonce)
+	for i := range lost {
+		k.adapter.stats.publishFailed.Add(1)
+		k.alone(&lost[i])
+	}
+	if ok {
 		k.adapter.deliver(m)
+		k.flights.landed(m.Nonce)
 	}
 }
 
@@ -167,17 +160,22 @@ func (k *kept) back(m *Message) {
 // it comes back yet it is passed over.
 func (k *kept) notKept(batch []Publication) {
 	for i := range batch {
-		if batch[i].Nonce == "" || !k.settle(batch[i].Nonce) {
-			continue
+		if batch[i].Nonce != "" && k.flights.end(batch[i].Nonce) {
+			k.alone(&batch[i])
 		}
-		m, err := k.log.Decode(batch[i])
-		if err != nil {
-			k.adapter.log.ErrorContext(k.adapter.ctx, "an own event cannot be read", slog.Any("error", err))
-			continue
-		}
-		m.Offset = core.Offset{}
-		k.adapter.deliver(m)
 	}
+}
+
+// alone sends an event to this server's clients without an offset.
+func (k *kept) alone(p *Publication) {
+	defer k.flights.landed(p.Nonce)
+	m, err := k.log.Decode(*p)
+	if err != nil {
+		k.adapter.log.ErrorContext(k.adapter.ctx, "an own event cannot be read", slog.Any("error", err))
+		return
+	}
+	m.Offset = core.Offset{}
+	k.adapter.deliver(m)
 }
 
 // change has something saved. What waits for the same client is replaced.

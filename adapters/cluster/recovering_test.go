@@ -39,6 +39,27 @@ func TestRestoreAgain(t *testing.T) {
 	})
 }
 
+// What came before a client connected first is not for it, whatever offset it names.
+func TestRestoreBeforeFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := cluster.NewRecovering(new(adaptertest.Bus).Engine(), cluster.Options{})
+		srv := upshifttest.NewServer(t, core.Options{Adapter: a, Recovery: &core.Recovery{}})
+		for n := range 10 {
+			if err := srv.Of("/").To("room").Emit(t.Context(), "n", n); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		a.Save(&core.ClientState{
+			Namespace: "/", ID: "id", PrivateID: "pid", Rooms: []string{"room"}, Since: core.Offset{Major: 1, Minor: 7}, Window: time.Minute, Fresh: true,
+		})
+		back, err := a.Restore(t.Context(), "/", "pid", "1-2")
+		if err != nil || len(back.Missed) != 3 {
+			t.Errorf("%+v, %v", back, err)
+		}
+	})
+}
+
 // Recent events are not read from the broker, and their memory is bounded.
 func TestRecent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

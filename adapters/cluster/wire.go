@@ -160,13 +160,13 @@ type received struct {
 }
 
 type receivedData struct {
-	Packet    codec.Raw         `json:"packet"`
-	Opts      ReceivedOpts      `json:"opts"`
-	Rooms     []codec.Raw       `json:"rooms"`
-	RequestID string            `json:"requestId"`
-	Close     bool              `json:"close"`
-	Sockets   []core.SocketInfo `json:"sockets"`
-	Count     int               `json:"clientCount"`
+	Packet    codec.Raw    `json:"packet"`
+	Opts      ReceivedOpts `json:"opts"`
+	Rooms     []codec.Raw  `json:"rooms"`
+	RequestID string       `json:"requestId"`
+	Close     bool         `json:"close"`
+	Sockets   codec.Raw    `json:"sockets"`
+	Count     int          `json:"clientCount"`
 }
 
 // ReceivedOpts are the options of a broadcast and the like as they come from a
@@ -216,9 +216,12 @@ func ReadData(m *Message, data codec.Raw) error {
 	if err := data.Bind(&d); err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	m.RequestID, m.CloseSession, m.Sockets, m.Count = d.RequestID, d.Close, d.Sockets, d.Count
+	m.RequestID, m.CloseSession, m.Count = d.RequestID, d.Close, d.Count
 	var err error
 	if m.Rooms, err = Rooms(d.Rooms); err != nil {
+		return err
+	}
+	if m.Sockets, err = Sockets(d.Sockets); err != nil {
 		return err
 	}
 	if err := d.Opts.Fill(m); err != nil {
@@ -315,6 +318,35 @@ func Rooms(raws []codec.Raw) ([]string, error) {
 		}
 	}
 	return rooms, nil
+}
+
+// Sockets are sockets as peers describe them. What a program of another language may
+// have made of a handshake costs what does not fit of that, not the answer. The error
+// wraps ErrMalformed.
+func Sockets(raw codec.Raw) ([]core.SocketInfo, error) {
+	var all []struct {
+		ID        string      `json:"id"`
+		Handshake codec.Raw   `json:"handshake"`
+		Rooms     []codec.Raw `json:"rooms"`
+		Data      codec.Raw   `json:"data"`
+	}
+	if err := raw.Bind(&all); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	sockets := make([]core.SocketInfo, len(all))
+	for i := range all {
+		s := &sockets[i]
+		s.ID, s.Data = all[i].ID, all[i].Data
+		_ = all[i].Handshake.Bind(&s.Handshake)
+		var err error
+		if s.Rooms, err = Rooms(all[i].Rooms); err != nil {
+			return nil, err
+		}
+	}
+	return sockets, nil
 }
 
 // text is a string, or a number as JavaScript would write it.

@@ -61,6 +61,13 @@ var golden = map[string]struct {
 		cluster.Message{Type: cluster.DisconnectSockets, Sender: "u", Namespace: "/", CloseSession: true},
 		nil,
 	},
+	"sockets, one in a room that is a number, with a handshake of its program's own": {
+		`{"type":8,"data":{"requestId":"r","sockets":[{"id":"a","handshake":{"issued":"odd","url":"/"},"rooms":["a",42]},{"id":"b","handshake":null,"rooms":null}]},"uid":"u","nsp":"/"}`,
+		cluster.Message{Type: cluster.FetchSocketsResponse, Sender: "u", Namespace: "/", RequestID: "r", Sockets: []core.SocketInfo{
+			{ID: "a", Handshake: core.HandshakeInfo{URL: "/"}, Rooms: []string{"a", "42"}}, {ID: "b"},
+		}},
+		nil,
+	},
 	"heartbeat": {
 		`{"type":2,"uid":"u","nsp":"/"}`, cluster.Message{Type: cluster.Heartbeat, Sender: "u", Namespace: "/"}, nil,
 	},

@@ -110,10 +110,19 @@ func (e *engine) Changed(namespace string, rooms ...string) { e.subs.changed(nam
 // Encode implements cluster.Engine.
 func (e *engine) Encode(m *cluster.Message) (cluster.Publication, error) {
 	data, err := cluster.AppendMsgPack(nil, m)
-	if most := e.conn.MaxPayload(); err == nil && most > 0 && int64(len(data)) > most {
-		err = fmt.Errorf("nats: %d bytes are more than the %d that the server takes: %w", len(data), most, nats.ErrMaxPayload)
+	if err == nil {
+		err = e.checkSize(len(data))
 	}
 	return cluster.Publication{Type: m.Type, Namespace: m.Namespace, Channel: e.subject(m), Data: data}, err
+}
+
+// checkSize returns an error if a message is larger than the server takes, as far as that
+// is known.
+func (e *engine) checkSize(bytes int) error {
+	if most := e.conn.MaxPayload(); most > 0 && int64(bytes) > most {
+		return fmt.Errorf("nats: %d bytes are more than the %d that the server takes: %w", bytes, most, nats.ErrMaxPayload)
+	}
+	return nil
 }
 
 // subject is where a message goes.

@@ -15,6 +15,7 @@ import (
 	"github.com/upshift-go/upshift/adapters/nats"
 	"github.com/upshift-go/upshift/core"
 	"github.com/upshift-go/upshift/internal/clustertest"
+	"github.com/upshift-go/upshift/upshifttest"
 )
 
 // A wire is the network between one server and NATS, which can be cut.
@@ -108,5 +109,41 @@ func TestFaults(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// A broker that does not accept the server for a while, since what knows its users is
+// not there yet, is tried on.
+func TestRefusedForAWhile(t *testing.T) {
+	b := startBroker(t)
+	b.kill()
+	b.token = "right"
+	b.run()
+	attempts, gaps := make(chan struct{}, 1000), make(chan error, 1)
+	upshifttest.NewServer(t, core.Options{Adapter: nats.New(nats.Options{
+		Servers: b.url,
+		Cluster: cluster.Options{OnGap: func(reason error) { gaps <- reason }},
+		Connect: []natsgo.Option{natsgo.Token("right"), natsgo.CustomReconnectDelay(func(int) time.Duration {
+			attempts <- struct{}{}
+			return 10 * time.Millisecond
+		})},
+	})})
+	b.kill()
+	b.token = "wrong"
+	b.run()
+	for range len(attempts) + 5 {
+		select {
+		case <-attempts:
+		case <-time.After(patience):
+			t.Fatal("it is not tried any more")
+		}
+	}
+	b.kill()
+	b.token = "right"
+	b.run()
+	select {
+	case <-gaps:
+	case <-time.After(patience):
+		t.Error("it has not come back")
 	}
 }

@@ -92,7 +92,11 @@ type logEngine struct {
 
 var _ cluster.Log = (*logEngine)(nil)
 
-const nonceHeader = "Upshift-Nonce"
+// The nonce is in a header, which counts for the size of a message.
+const (
+	nonceHeader = "Upshift-Nonce"
+	nonceSize   = len("NATS/1.0\r\n"+nonceHeader+": \r\n\r\n") + len("18446744073709551615")
+)
 
 // Name implements cluster.Engine.
 func (e *logEngine) Name() string { return "nats-log" }
@@ -111,6 +115,7 @@ func (e *logEngine) Start(in cluster.Inbox) error {
 	}
 	e.reader.init(e)
 	if in.ID() == cluster.EmitterID {
+		close(e.reader.begun) // nothing is read
 		return nil
 	}
 	e.running.Go(e.reader.run)
@@ -147,8 +152,12 @@ func (e *logEngine) Changed(namespace string, rooms ...string) {
 // Encode implements cluster.Engine.
 func (e *logEngine) Encode(m *cluster.Message) (cluster.Publication, error) {
 	p, err := e.engine.Encode(m)
-	if isKept(m) {
-		p.Channel = e.logSubject(m.Namespace)
+	if !isKept(m) {
+		return p, err
+	}
+	p.Channel = e.logSubject(m.Namespace)
+	if err == nil {
+		err = e.checkSize(len(p.Data) + nonceSize)
 	}
 	return p, err
 }
@@ -175,6 +184,9 @@ func (e *logEngine) Publish(ctx context.Context, batch []cluster.Publication) er
 			continue
 		}
 		if len(kept) == 0 {
+			if err := e.reader.ready(ctx); err != nil {
+				return err
+			}
 			if err := e.makeStreams(ctx); err != nil {
 				return err
 			}

@@ -106,7 +106,8 @@ func (e *engine) connect() error {
 		nats.NoEcho(),
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
-		nats.ReconnectBufSize(-1), // what cannot be sent is to be known
+		nats.IgnoreAuthErrorAbort(), // what knows the users may be away, too
+		nats.ReconnectBufSize(-1),   // what cannot be sent is to be known
 		nats.CustomReconnectDelay(func(attempts int) time.Duration {
 			return min(time.Duration(attempts)*reconnectWait, maxWait) + jitter(reconnectWait)
 		}),

@@ -21,7 +21,8 @@ import (
 	"github.com/upshift-go/upshift/internal/clustertest"
 )
 
-// brokerEnv makes the test binary a NATS server: a port, a comma and a directory.
+// brokerEnv makes the test binary a NATS server: a port, a directory and, if clients need
+// one, a token, with commas between.
 const brokerEnv = "UPSHIFT_TEST_NATS"
 
 func TestMain(m *testing.M) {
@@ -39,13 +40,13 @@ func TestMain(m *testing.M) {
 }
 
 func runBroker(place string) error {
-	port, dir, _ := strings.Cut(place, ",")
-	n, err := strconv.Atoi(port)
+	parts := strings.Split(place, ",")
+	n, err := strconv.Atoi(parts[0])
 	if err != nil {
 		return err
 	}
 	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: n, NoSigs: true, NoLog: true, JetStream: true, StoreDir: dir,
+		Host: "127.0.0.1", Port: n, NoSigs: true, NoLog: true, JetStream: true, StoreDir: parts[1], Authorization: parts[2],
 	})
 	if err != nil {
 		return err
@@ -61,10 +62,11 @@ const patience = 20 * time.Second
 
 // A broker is a NATS server with JetStream in a process of its own, on files.
 type broker struct {
-	tb  testing.TB
-	url string
-	dir string
-	cmd *exec.Cmd
+	tb    testing.TB
+	url   string
+	dir   string
+	token string // that clients need, if any
+	cmd   *exec.Cmd
 }
 
 func startBroker(tb testing.TB) *broker {
@@ -82,7 +84,7 @@ func (b *broker) run() {
 		port = b.url[strings.LastIndexByte(b.url, ':')+1:]
 	}
 	b.cmd = exec.CommandContext(context.Background(), os.Args[0])
-	b.cmd.Env = append(os.Environ(), brokerEnv+"="+port+","+b.dir)
+	b.cmd.Env = append(os.Environ(), brokerEnv+"="+strings.Join([]string{port, b.dir, b.token}, ","))
 	b.cmd.Stderr = os.Stderr
 	stdout, err := b.cmd.StdoutPipe()
 	if err == nil {

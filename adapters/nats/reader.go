@@ -29,6 +29,7 @@ type reader struct {
 	engine *logEngine
 	ctx    context.Context //nolint:containedctx // of everything until Close
 	cancel context.CancelFunc
+	begun  chan struct{} // closed when position is set
 
 	mu       sync.Mutex // guards position
 	position core.Offset
@@ -37,6 +38,18 @@ type reader struct {
 func (r *reader) init(e *logEngine) {
 	r.engine = e
 	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.begun = make(chan struct{})
+}
+
+// ready waits until it is known from where on is read: what is sent before that would
+// not come back.
+func (r *reader) ready(ctx context.Context) error {
+	select {
+	case <-r.begun:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("nats: the stream is not read yet: %w", context.Cause(ctx))
+	}
 }
 
 // Position implements cluster.Log.
@@ -126,6 +139,7 @@ func (r *reader) begin() (jetstream.MessagesContext, error) {
 	switch {
 	case position.IsZero():
 		r.move(end)
+		close(r.begun)
 	case position.Major != end.Major || position.Minor > end.Minor:
 		r.move(end)
 		e.in.Gap(errReset)

@@ -50,9 +50,9 @@ func (e *classic) Start(in cluster.Inbox) error {
 }
 
 // Close implements cluster.Engine.
-func (e *classic) Close(context.Context) error {
+func (e *classic) Close(ctx context.Context) error {
 	e.sub.Close()
-	e.link.Close()
+	e.link.Close(ctx)
 	return nil
 }
 
@@ -125,10 +125,15 @@ type classicSource classic
 // Wanted implements pubsub.Source.
 func (s *classicSource) Wanted(c pubsub.Channel) bool {
 	wanted := s.in.Has(c.Namespace, "")
-	if c.Kind == pubsub.Pattern && !wanted {
-		s.mu.Lock()
+	if c.Kind != pubsub.Pattern {
+		return wanted
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if wanted { // it may have come back just when it was found to be gone
+		s.patterns[c.Name] = c.Namespace
+	} else {
 		delete(s.patterns, c.Name)
-		s.mu.Unlock()
 	}
 	return wanted
 }

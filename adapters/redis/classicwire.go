@@ -305,6 +305,9 @@ func readRequest(data []byte, namespace string) (*cluster.Message, error) {
 	default:
 		return nil, nil //nolint:nilnil // of a newer version
 	}
+	if m.Type == cluster.FetchSockets && m.RequestID == "" {
+		return nil, fmt.Errorf("%w: a question that nobody can be answered", cluster.ErrMalformed)
+	}
 	return m, nil
 }
 
@@ -329,8 +332,9 @@ func readResponse(data []byte, namespace string) (*cluster.Message, error) {
 	switch {
 	case r.Type == nil && !r.Sockets.IsZero():
 		m.Type = cluster.FetchSocketsResponse
-		if r.Sockets.Bind(&m.Sockets) != nil {
-			return nil, nil //nolint:nilnil // ids, for a server of an older version
+		var err error
+		if m.Sockets, err = cluster.Sockets(r.Sockets); err != nil {
+			return nil, nil //nolint:nilerr,nilnil // ids, for a server of an older version
 		}
 	case r.Type == nil:
 		return nil, nil //nolint:nilnil // rooms

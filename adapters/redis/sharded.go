@@ -85,9 +85,9 @@ func (e *sharded) Start(in cluster.Inbox) error {
 }
 
 // Close implements cluster.Engine.
-func (e *sharded) Close(context.Context) error {
+func (e *sharded) Close(ctx context.Context) error {
 	e.sub.Close()
-	e.link.Close()
+	e.link.Close(ctx)
 	return nil
 }
 
@@ -140,7 +140,7 @@ func (e *sharded) Encode(m *cluster.Message) (cluster.Publication, error) {
 // Publish implements cluster.Engine. In a Redis Cluster it keeps the order of each
 // channel.
 func (e *sharded) Publish(ctx context.Context, batch []cluster.Publication) error {
-	client, err := e.link.Client()
+	client, err := e.link.Client(ctx)
 	if err != nil {
 		return fmt.Errorf("redis: %w", err)
 	}

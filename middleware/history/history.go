@@ -118,23 +118,12 @@ type History struct {
 	options Options
 	ctx     context.Context //nolint:containedctx // of what goes on in the background
 	cancel  context.CancelFunc
-	work    sync.WaitGroup // goroutines that greet clients that have come back
+	work    sync.WaitGroup // goroutines that ask other servers, or greet clients that have come back
 
 	mu    sync.Mutex // guards what follows
 	rooms map[string]*room
 	bytes int
 	uses  uint64 // counts what is done to rooms
-}
-
-// A room is what is kept of one.
-type room struct {
-	name string
-
-	mu     sync.Mutex // guards events and known, and orders what is sent to the room
-	events []Entry
-	known  bool // other servers were asked
-
-	used uint64 // guarded by History.mu
 }
 
 // New begins to keep what is sent by Emit, of this server and of others that have a
@@ -154,8 +143,21 @@ func New(srv *core.Server, ns *core.Namespace, o Options) (*History, error) {
 
 // Close ends what goes on in the background.
 func (h *History) Close() {
+	h.mu.Lock()
 	h.cancel()
+	h.mu.Unlock()
 	h.work.Wait()
+}
+
+// start runs f on a goroutine that Close waits for, or reports that it is too late.
+func (h *History) start(f func()) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ctx.Err() != nil {
+		return false
+	}
+	h.work.Go(f)
+	return true
 }
 
 // Emit sends an event to a room, on all servers, and keeps it. The error is about the
@@ -188,7 +190,6 @@ func (h *History) Emit(ctx context.Context, room, event string, args ...any) err
 // sent to the room later. It may wait for other servers, see Options.AskTimeout.
 func (h *History) Join(ctx context.Context, s *core.Socket, name string) error {
 	r := h.load(ctx, name)
-	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := s.Join(ctx, name); err != nil {
 		return err
@@ -200,7 +201,6 @@ func (h *History) Join(ctx context.Context, s *core.Socket, name string) error {
 // may wait for other servers, see Options.AskTimeout.
 func (h *History) Last(ctx context.Context, name string, n int) []Entry {
 	r := h.load(ctx, name)
-	r.mu.Lock()
 	defer r.mu.Unlock()
 	h.expireLocked(r)
 	return slices.Clone(r.events[max(0, len(r.events)-max(n, 0)):])
@@ -222,13 +222,12 @@ func (h *History) connected(s *core.Socket) {
 	if s.Namespace() != h.ns || !s.Recovered() {
 		return
 	}
-	h.work.Go(func() {
+	h.start(func() {
 		for _, name := range s.Rooms() {
-			r := h.find(name, false)
+			r := h.lock(name, false)
 			if r == nil {
 				continue
 			}
-			r.mu.Lock()
 			err := s.Self().Local().Emit(h.ctx, Event, h.greetingLocked(r))
 			r.mu.Unlock()
 			if err != nil {
@@ -236,23 +235,6 @@ func (h *History) connected(s *core.Socket) {
 			}
 		}
 	})
-}
-
-// find returns a room. One that is not there is made, or is nil.
-func (h *History) find(name string, create bool) *room {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	r := h.rooms[name]
-	if r == nil {
-		if !create {
-			return nil
-		}
-		r = &room{name: name}
-		h.rooms[name] = r
-	}
-	h.uses++
-	r.used = h.uses
-	return r
 }
 
 // deliver keeps an event and sends it to the clients of this server.
@@ -264,8 +246,7 @@ func (h *History) deliver(ctx context.Context, name string, e *Entry) error {
 	if err := codec.CheckEvent(e.Event); err != nil {
 		return fmt.Errorf("history: %w", err)
 	}
-	r := h.find(name, true)
-	r.mu.Lock()
+	r := h.lock(name, true)
 	if h.addLocked(r, e) {
 		// Who is too slow is no news of this kind.
 		if err = h.ns.To(name).Local().Emit(ctx, e.Event, args...); errors.Is(err, core.ErrOutboxFull) {
@@ -277,97 +258,50 @@ func (h *History) deliver(ctx context.Context, name string, e *Entry) error {
 	return err
 }
 
-// addLocked keeps an event in its place, by time. It reports false if it is there.
-func (h *History) addLocked(r *room, e *Entry) bool {
-	at, found := slices.BinarySearchFunc(r.events, e, func(a Entry, b *Entry) int {
-		return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.ID, b.ID))
-	})
-	if found {
-		return false
-	}
-	r.events = slices.Insert(r.events, at, *e)
-	h.count(e.size())
-	for len(r.events) > h.options.Size {
-		h.dropLocked(r)
-	}
-	return true
-}
-
-func (h *History) dropLocked(r *room) {
-	h.count(-r.events[0].size())
-	r.events = slices.Delete(r.events, 0, 1)
-}
-
-func (h *History) count(bytes int) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.bytes += bytes
-}
-
-// expireLocked forgets what is too old.
-func (h *History) expireLocked(r *room) {
-	for before := time.Now().Add(-h.options.MaxAge).UnixMilli(); len(r.events) > 0 && r.events[0].Time < before; {
-		h.dropLocked(r)
-	}
-}
-
-// shrink forgets rooms, of all but one, until there are not too many and they are not
-// too large.
-func (h *History) shrink(but *room) {
-	for {
-		h.mu.Lock()
-		var oldest *room
-		if len(h.rooms) > h.options.MaxRooms || h.bytes > h.options.MaxBytes {
-			for _, r := range h.rooms {
-				if r != but && (oldest == nil || r.used < oldest.used) {
-					oldest = r
-				}
-			}
-		}
-		if oldest != nil {
-			delete(h.rooms, oldest.name)
-		}
-		h.mu.Unlock()
-		if oldest == nil {
-			return
-		}
-		oldest.mu.Lock()
-		for len(oldest.events) > 0 {
-			h.dropLocked(oldest)
-		}
-		oldest.mu.Unlock()
-	}
-}
-
-// load returns a room with what other servers have of it.
+// load returns a room, locked, with what other servers have of it. They are asked
+// once, for all who join meanwhile.
 func (h *History) load(ctx context.Context, name string) *room {
-	r := h.find(name, true)
-	r.mu.Lock()
-	known := r.known
-	r.known = true
-	r.mu.Unlock()
-	if known {
-		return r
+	r := h.lock(name, true)
+	if r.told == nil || r.silent && time.Since(r.asked) > askPause {
+		told := make(chan struct{})
+		r.asked, r.told, r.silent = time.Now(), told, false
+		if !h.start(func() { h.ask(r, told) }) {
+			close(told)
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, h.options.AskTimeout)
+	told := r.told
+	r.mu.Unlock()
+	select {
+	case <-told:
+	case <-ctx.Done():
+	}
+	return h.lock(name, true)
+}
+
+// ask asks the other servers what they have of a room.
+func (h *History) ask(r *room, told chan<- struct{}) {
+	defer close(told)
+	ctx, cancel := context.WithTimeout(h.ctx, h.options.AskTimeout)
 	defer cancel()
-	for args, err := range h.ns.ServerSideCall(ctx, askEvent, name) {
+	for args, err := range h.ns.ServerSideCall(ctx, askEvent, r.name) {
 		var events []Entry
 		if err == nil {
 			err = args.Bind(&events)
 		}
 		if err != nil {
-			h.options.Logger.WarnContext(ctx, "history: a server has not said what it has of a room", slog.String("room", name), slog.Any("error", err))
-			continue
+			h.options.Logger.WarnContext(ctx, "history: a server has not said what it has of a room", slog.String("room", r.name), slog.Any("error", err))
 		}
 		r.mu.Lock()
+		r.silent = r.silent || err != nil
 		for i := range events {
+			if r.gone {
+				break
+			}
 			h.addLocked(r, &events[i])
 		}
 		r.mu.Unlock()
 	}
 	h.shrink(r)
-	return r
 }
 
 // heard takes an event of another server.
@@ -376,8 +310,11 @@ func (h *History) heard(ctx context.Context, args core.Args) (any, error) {
 		name string
 		e    Entry
 	)
-	if err := args.Bind(&name, &e); err != nil || e.ID == "" {
-		return nil, fmt.Errorf("history: not an event: %w", err)
+	if err := args.Bind(&name, &e); err != nil {
+		return nil, fmt.Errorf("history: %w", err)
+	}
+	if e.ID == "" {
+		return nil, errors.New("history: an event without an id")
 	}
 	return nil, h.deliver(ctx, name, &e)
 }
@@ -388,11 +325,10 @@ func (h *History) asked(_ context.Context, args core.Args) (any, error) {
 	if err := args.Bind(&name); err != nil {
 		return nil, fmt.Errorf("history: %w", err)
 	}
-	r := h.find(name, false)
+	r := h.lock(name, false)
 	if r == nil {
 		return []Entry{}, nil
 	}
-	r.mu.Lock()
 	defer r.mu.Unlock()
 	return h.greetingLocked(r).Events, nil
 }

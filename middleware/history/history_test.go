@@ -1,8 +1,10 @@
 package history_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -177,6 +179,71 @@ func TestBounds(t *testing.T) {
 			t.Errorf("%d events are kept", kept)
 		}
 	})
+}
+
+// Who joins while others are asked waits for what they say, also if the one for whom
+// they were asked has given up.
+func TestJoinTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := new(adaptertest.Bus)
+		one := start(t, bus, history.Options{})
+		one.emit(t, "r", "a", 1)
+		synctest.Wait()
+		two := start(t, bus, history.Options{})
+		c := upshifttest.Dial(t, two.Server, "/", upshifttest.Options{})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := two.Join(ctx, two.Of("/").Socket(c.ID()), "r"); err != nil {
+			t.Error(err)
+		}
+		want(t, greeted(t, two.join(t, "r")), "a1")
+	})
+}
+
+// A server that has not answered is asked again, but not for everybody who joins.
+func TestAskAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := new(adaptertest.Bus)
+		one := start(t, bus, history.Options{})
+		one.emit(t, "r", "a", 1)
+		synctest.Wait()
+		two := start(t, bus, history.Options{})
+		one.broker.Cut(true)
+		want(t, greeted(t, two.join(t, "r")), "")
+		before := time.Now()
+		want(t, greeted(t, two.join(t, "r")), "")
+		if took := time.Since(before); took > 0 {
+			t.Errorf("it was asked again after nothing, for %v", took)
+		}
+		one.broker.Cut(false)
+		<-time.After(time.Minute)
+		want(t, greeted(t, two.join(t, "r")), "a1")
+	})
+}
+
+// What is counted of what is kept is what is kept, also of rooms that are forgotten
+// while something is sent to them.
+func TestCount(t *testing.T) {
+	n := &node{Server: upshifttest.NewServer(t, core.Options{})}
+	var err error
+	if n.History, err = history.New(n.Server, n.Of("/"), history.Options{MaxRooms: 1}); err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for j := range 2000 {
+				if err := n.Emit(t.Context(), fmt.Sprint((i+j)%3), "e"); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if counted, kept := n.Bytes(); counted != kept {
+		t.Errorf("%d bytes are counted, %d are kept", counted, kept)
+	}
 }
 
 // A client that has come back is told again.

@@ -41,6 +41,7 @@ type peer struct {
 	seq   uint64 // of the news heard last
 	until time.Time
 	has   map[place]struct{}
+	asked bool // something was missed, and it is being asked for all it has
 }
 
 // News are what one server tells the others.
@@ -133,9 +134,20 @@ func (p *Presence) heard(_ context.Context, args core.Args) (any, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.takeLocked(&n) {
-		p.asking.Go(func() { p.ask(n.From) })
+		if from := p.peers[n.From]; !from.asked {
+			from.asked = true
+			p.asking.Go(func() { p.askAgain(n.From, from) })
+		}
 	}
 	return nil, nil
+}
+
+// askAgain asks a server of which something was missed.
+func (p *Presence) askAgain(server string, from *peer) {
+	p.ask(server)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	from.asked = false
 }
 
 // takeLocked takes news. It reports whether something was missed.
@@ -264,6 +276,9 @@ func (p *Presence) asked(_ context.Context, args core.Args) (any, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.ctx.Err() != nil {
+		return nil, nil // it has said goodbye
+	}
 	n := &news{From: p.id, Seq: p.seq, State: true, Rooms: make(map[string]roomNews)}
 	for at, m := range p.own {
 		if c := p.outbox[at.room]; c != nil {

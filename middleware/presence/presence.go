@@ -34,7 +34,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -114,10 +113,12 @@ type Presence struct {
 	done    chan struct{}
 	asking  sync.WaitGroup // goroutines that ask other servers
 
-	mu      sync.Mutex // guards what follows
-	view    view
-	own     map[place]*ownMember // members by the sockets of this server
-	sockets map[string]map[string]string
+	mu   sync.Mutex // guards what follows
+	view view
+	own  map[place]*ownMember // members by the sockets of this server
+	// sockets are keys by rooms. They are not known by their ids: one that comes back
+	// has that of another, which may not be through.
+	sockets map[*core.Socket]map[string]string
 	outbox  map[string]*change // of this server's own members, for other servers
 	told    map[string]*change // of the view, for the clients here
 	greet   []greeting
@@ -152,7 +153,7 @@ func New(srv *core.Server, ns *core.Namespace, o Options) (*Presence, error) {
 	_, _ = rand.Read(id) // it never fails
 	p := &Presence{
 		ns: ns, options: o, id: hex.EncodeToString(id), more: make(chan struct{}, 1), done: make(chan struct{}),
-		view: make(view), own: make(map[place]*ownMember), sockets: make(map[string]map[string]string),
+		view: make(view), own: make(map[place]*ownMember), sockets: make(map[*core.Socket]map[string]string),
 		outbox: make(map[string]*change), told: make(map[string]*change), peers: make(map[string]*peer),
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
@@ -171,7 +172,9 @@ func New(srv *core.Server, ns *core.Namespace, o Options) (*Presence, error) {
 // Close tells the other servers that the members here are gone, and ends the
 // goroutine. It is to be called before the server is shut down, or after.
 func (p *Presence) Close() {
-	p.cancel()
+	p.mu.Lock()
+	p.cancel() // nobody begins to ask any more
+	p.mu.Unlock()
 	<-p.done
 	p.asking.Wait()
 }
@@ -212,10 +215,16 @@ func (p *Presence) joined(s *core.Socket, room string) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	rooms := p.sockets[s.ID()]
+	if p.ctx.Err() != nil || s.Context().Err() != nil {
+		return // nobody would be told, or it is gone, and will not be said to be again
+	}
+	rooms := p.sockets[s]
 	if rooms == nil {
 		rooms = make(map[string]string)
-		p.sockets[s.ID()] = rooms
+		p.sockets[s] = rooms
+		if !s.Connected() { // if it never is, that it is gone is not said
+			context.AfterFunc(s.Context(), func() { p.gone(s) })
+		}
 	}
 	if _, twice := rooms[room]; twice {
 		return
@@ -250,19 +259,19 @@ func (p *Presence) gone(s *core.Socket) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for room := range p.sockets[s.ID()] {
+	for room := range p.sockets[s] {
 		p.leftLocked(s, room)
 	}
 }
 
 func (p *Presence) leftLocked(s *core.Socket, room string) {
-	rooms := p.sockets[s.ID()]
+	rooms := p.sockets[s]
 	key, ok := rooms[room]
 	if !ok {
 		return
 	}
 	if delete(rooms, room); len(rooms) == 0 {
-		delete(p.sockets, s.ID())
+		delete(p.sockets, s)
 	}
 	at := place{room, key}
 	if p.own[at].sockets--; p.own[at].sockets == 0 {
@@ -339,57 +348,4 @@ func (p *Presence) complain(err error) {
 	if err != nil && !errors.Is(err, core.ErrDisconnected) && !errors.Is(err, core.ErrOutboxFull) && p.ctx.Err() == nil {
 		p.options.Logger.ErrorContext(p.ctx, "presence: clients are not told", slog.Any("error", err))
 	}
-}
-
-// A state is what who joins is told.
-type state struct {
-	Room    string   `json:"room"`
-	Count   int      `json:"count"`
-	Members []Member `json:"members"`
-}
-
-// A diff is what those who are there are told.
-type diff struct {
-	Room   string   `json:"room"`
-	Count  int      `json:"count"`
-	Joined []Member `json:"joined"`
-	Left   []string `json:"left"`
-}
-
-// A change is what has become of members, the last of each.
-type change struct {
-	joined map[string]Member
-	left   map[string]struct{}
-}
-
-func changeOf(all map[string]*change, room string) *change {
-	c := all[room]
-	if c == nil {
-		c = &change{joined: make(map[string]Member), left: make(map[string]struct{})}
-		all[room] = c
-	}
-	return c
-}
-
-func (c *change) join(m Member) {
-	delete(c.left, m.Key)
-	c.joined[m.Key] = m
-}
-
-func (c *change) leave(key string) {
-	delete(c.joined, key)
-	c.left[key] = struct{}{}
-}
-
-func (c *change) diff() diff {
-	d := diff{Joined: make([]Member, 0, len(c.joined)), Left: make([]string, 0, len(c.left))}
-	for _, m := range c.joined {
-		d.Joined = append(d.Joined, m)
-	}
-	for key := range c.left {
-		d.Left = append(d.Left, key)
-	}
-	slices.SortFunc(d.Joined, func(a, b Member) int { return cmp.Compare(a.Key, b.Key) })
-	slices.Sort(d.Left)
-	return d
 }

@@ -2,6 +2,7 @@ package presence_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -210,6 +211,62 @@ func TestLease(t *testing.T) {
 	})
 }
 
+// While one question to a server is open it is not asked another, however much it has
+// to tell.
+func TestAsksOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := nodes(t, 2, func(o *presence.Options) { o.Interval = time.Hour })
+		release := make(chan struct{})
+		all[0].Of("/").OnServerSide("block", func(context.Context, core.Args) (any, error) {
+			<-release // and with it all that comes from the same server
+			return nil, nil
+		})
+		if err := all[1].Of("/").ServerSideEmit(t.Context(), "block"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		all[1].broker.Cut(true)
+		all[0].dial(t, "missed", "r")
+		<-time.After(time.Second)
+		all[1].broker.Cut(false)
+		for i := range 5 {
+			all[0].dial(t, fmt.Sprint("u", i), "r")
+			<-time.After(time.Second)
+		}
+		if n := all[1].Adapter().(*cluster.Adapter).Stats().Requests; n != 1 {
+			t.Errorf("%d questions are open", n)
+		}
+		close(release)
+		<-time.After(time.Second)
+		agree(t, all, "r", "missed u0 u1 u2 u3 u4")
+	})
+}
+
+// After Close nobody learns of members here any more, and nothing is kept for them.
+func TestClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := nodes(t, 2, func(o *presence.Options) { o.Interval = time.Hour })
+		all[0].dial(t, "ann", "r")
+		<-time.After(time.Second)
+		all[0].Close()
+		all[0].dial(t, "bob", "r")
+		if n := all[0].Waiting(); n != 0 {
+			t.Errorf("%d are to be greeted", n)
+		}
+		late, err := presence.New(all[1].Server, all[1].Of("/"), presence.Options{
+			Who: func(*core.Socket, string) (presence.Member, bool) { return presence.Member{}, false },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer late.Close()
+		<-time.After(time.Second)
+		if got := names(late.Members("r")); got != "" {
+			t.Errorf("it knows of %q", got)
+		}
+	})
+}
+
 // A server that comes later learns of all.
 func TestLatecomer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -261,6 +318,95 @@ func TestRecovered(t *testing.T) {
 		}
 		for c.Next().Name != presence.StateEvent {
 			continue // what she has missed comes first
+		}
+	})
+}
+
+// A client that comes back while its old socket still handles something is there, and
+// stays there when that has ended.
+func TestRecoveredEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := upshifttest.NewServer(t, core.Options{
+			Adapter: cluster.NewRecovering(new(adaptertest.Bus).Engine(), cluster.Options{}), Recovery: &core.Recovery{},
+		})
+		p, err := presence.New(srv, srv.Of("/"), presence.Options{
+			Who: func(s *core.Socket, _ string) (presence.Member, bool) { return presence.Member{Key: s.ID()}, true },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		begun, end := make(chan struct{}), make(chan struct{})
+		core.On(srv.Of("/"), "slow", func(context.Context, *core.Socket, struct{}) (struct{}, error) {
+			close(begun)
+			<-end
+			return struct{}{}, nil
+		})
+		c := upshifttest.Dial(t, srv, "/", upshifttest.Options{})
+		if err := srv.Of("/").Socket(c.ID()).Join(t.Context(), "r"); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Second)
+		if err := c.Emit(t.Context(), "slow", struct{}{}); err != nil {
+			t.Fatal(err)
+		}
+		<-begun
+		c.Cut()
+		<-time.After(time.Second)
+		c.Reconnect()
+		close(end)
+		<-time.After(time.Second)
+		if !c.Recovered() || p.Count("r") != 1 {
+			t.Errorf("recovered %v, %d members", c.Recovered(), p.Count("r"))
+		}
+	})
+}
+
+// Who joins and is gone before that is told, or is refused after it, is not there.
+func TestGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv := upshifttest.NewServer(t, core.Options{})
+		srv.Of("/").Use(func(next core.Handler) core.Handler {
+			return func(ctx context.Context, r *core.Request) error {
+				var auth struct{ Room string }
+				if !r.Connect() || r.Socket.Auth(&auth) != nil || auth.Room == "" {
+					return next(ctx, r)
+				}
+				if err := r.Socket.Join(ctx, auth.Room); err != nil {
+					return err
+				}
+				return errors.New("and yet not welcome")
+			}
+		})
+		gone := make(chan struct{}, 1)
+		srv.Observe(core.Hooks{RoomJoined: func(_ *core.Socket, room string) {
+			if room == "late" {
+				<-gone
+			}
+		}})
+		p, err := presence.New(srv, srv.Of("/"), presence.Options{
+			Who: func(s *core.Socket, _ string) (presence.Member, bool) { return presence.Member{Key: s.ID()}, true },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		srv.Observe(core.Hooks{Disconnected: func(*core.Socket, *core.CloseError) { gone <- struct{}{} }})
+		c := upshifttest.Dial(t, srv, "/", upshifttest.Options{})
+		s := srv.Of("/").Socket(c.ID())
+		joined := make(chan error, 1)
+		go func() { joined <- s.Join(t.Context(), "late") }()
+		synctest.Wait()
+		c.Disconnect()
+		if err := <-joined; err != nil {
+			t.Error(err)
+		}
+		_ = upshifttest.Refused(t, srv, "/", upshifttest.Options{Auth: map[string]any{"room": "refused"}})
+		<-time.After(time.Second)
+		for _, room := range []string{"late", "refused"} {
+			if n := p.Count(room); n != 0 {
+				t.Errorf("%d members are in %q", n, room)
+			}
 		}
 	})
 }

@@ -54,10 +54,10 @@ func (e *engine) Start(in cluster.Inbox) error {
 }
 
 // Close implements cluster.Engine.
-func (e *engine) Close(context.Context) error {
+func (e *engine) Close(ctx context.Context) error {
 	e.reader.close()
 	e.sub.Close()
-	e.link.Close()
+	e.link.Close(ctx)
 	return nil
 }
 
@@ -97,7 +97,7 @@ func (e *engine) Encode(m *cluster.Message) (cluster.Publication, error) {
 
 // Publish implements cluster.Engine.
 func (e *engine) Publish(ctx context.Context, batch []cluster.Publication) error {
-	client, err := e.link.Client()
+	client, err := e.link.Client(ctx)
 	if err != nil {
 		return fmt.Errorf("redis: %w", err)
 	}
@@ -111,6 +111,9 @@ func (e *engine) Publish(ctx context.Context, batch []cluster.Publication) error
 		entries = append(entries, e.add(client.B(), &batch[i]))
 	}
 	if len(entries) > 0 {
+		if err := e.reader.ready(ctx); err != nil {
+			return err
+		}
 		err = pubsub.FirstError(client.DoMulti(ctx, entries...))
 	}
 	if len(rest) > 0 {

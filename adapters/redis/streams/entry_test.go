@@ -1,11 +1,13 @@
 package streams
 
 import (
+	"encoding/base64"
 	"errors"
 	"reflect"
 	"testing"
 
 	"github.com/upshift-go/upshift/adapters/cluster"
+	"github.com/upshift-go/upshift/codec"
 	"github.com/upshift-go/upshift/core"
 )
 
@@ -75,6 +77,18 @@ func FuzzEntry(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Node's adapter saves no owner, and rooms as its program has them.
+func TestReadState(t *testing.T) {
+	packed, err := codec.AppendMsgPack(nil, map[string]any{"sid": "sid", "pid": "pid", "rooms": []any{"sid", 42}, "data": map[string]any{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := readState(base64.StdEncoding.EncodeToString(packed), "pid")
+	if err != nil || c.ID != "sid" || !reflect.DeepEqual(c.Rooms, []string{"sid", "42"}) {
+		t.Errorf("%+v, %v", c, err)
+	}
 }
 
 func FuzzState(f *testing.F) {

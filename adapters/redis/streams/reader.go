@@ -23,7 +23,7 @@ const broadcastType = "3"
 var beginning = core.Offset{Minor: 1}
 
 var (
-	errTrimmed = errors.New("streams: the stream was trimmed beyond what has been read")
+	errTrimmed = errors.New("streams: the stream was trimmed beyond what has been read, or emptied")
 	errReset   = errors.New("streams: the stream is not the one that was read before: Redis was emptied or has failed over")
 )
 
@@ -48,6 +48,18 @@ func newReader(e *engine) *reader {
 	r := &reader{engine: e, done: make(chan struct{}), begun: make(chan struct{})}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
+}
+
+// ready waits until it is known from where on is read: what is added before that would
+// not come back.
+func (r *reader) ready(ctx context.Context) error {
+	select {
+	case <-r.begun:
+	case <-r.done: // nothing is read
+	case <-ctx.Done():
+		return fmt.Errorf("redis: the stream is not read yet: %w", context.Cause(ctx))
+	}
+	return nil
 }
 
 // close ends reading, and returns when nothing is handed on any more.
@@ -97,7 +109,7 @@ func (r *reader) run() {
 
 // follow reads until something fails. It calls up when all is well.
 func (r *reader) follow(up func()) error {
-	client, err := r.link.Client()
+	client, err := r.link.Client(r.ctx)
 	if err != nil {
 		return err
 	}
@@ -109,20 +121,14 @@ func (r *reader) follow(up func()) error {
 	defer release()
 	up()
 	for {
-		n, err := r.read(conn)
-		if err != nil {
+		if err := r.read(conn); err != nil {
 			return err
-		}
-		if n == r.options.ReadCount {
-			if err := r.checkBehind(client); err != nil {
-				return err
-			}
 		}
 	}
 }
 
-// begin finds out from where to read: from where reading has ended, if that is still
-// in the stream, or else from the end.
+// begin finds out from where to read: from where reading has ended, unless the stream
+// ends before that, or else from the end.
 func (r *reader) begin(client rueidis.Client) error {
 	ctx, cancel := context.WithTimeout(r.ctx, answerTime)
 	defer cancel()
@@ -139,50 +145,48 @@ func (r *reader) begin(client rueidis.Client) error {
 	case now.last.Compare(position) < 0:
 		r.move(now.last)
 		r.in.Gap(errReset)
-		return nil
-	}
-	intact, err := r.intact(ctx, client, position)
-	if err == nil && !intact {
+	case position == beginning && !now.whole:
 		r.in.Gap(errTrimmed)
 	}
-	return err
+	return nil
 }
 
-// read reads some entries and hands them on.
-func (r *reader) read(conn rueidis.DedicatedClient) (n int64, err error) {
+// read reads some entries and hands them on. If the one that was read last is not there
+// any more, the stream is trimmed faster than it is read, or was emptied, and some may
+// have been between.
+func (r *reader) read(conn rueidis.DedicatedClient) error {
 	ctx, cancel := context.WithTimeout(r.ctx, r.options.BlockTime+answerTime)
 	defer cancel()
 	defer context.AfterFunc(ctx, conn.Close)()
 	position := r.Position()
-	result, err := conn.Do(ctx, conn.B().Xread().Count(r.options.ReadCount).Block(r.options.BlockTime.Milliseconds()).
-		Streams().Key(r.options.Stream).Id(position.String()).Build()).AsXRead()
+	id := position.String()
+	results := conn.DoMulti(ctx,
+		conn.B().Xread().Count(r.options.ReadCount).Block(r.options.BlockTime.Milliseconds()).Streams().Key(r.options.Stream).Id(id).Build(),
+		conn.B().Xrange().Key(r.options.Stream).Start(id).End(id).Build())
+	result, err := results[0].AsXRead()
 	if rueidis.IsRedisNil(err) {
-		return 0, nil
+		return nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("redis: %w", err)
+		return fmt.Errorf("redis: %w", err)
+	}
+	last, err := results[1].AsXRange()
+	if err != nil {
+		return fmt.Errorf("redis: %w", err)
+	}
+	if len(last) == 0 && position != beginning {
+		r.in.Gap(errTrimmed)
 	}
 	entries := result[r.options.Stream]
 	for i := range entries {
 		e, err := entryOf(&entries[i])
 		if err != nil {
-			return 0, err
+			return err
 		}
 		r.handOn(&e)
 		r.move(e.offset)
 	}
-	return int64(len(entries)), nil
-}
-
-// checkBehind finds out whether the stream is trimmed faster than it is read.
-func (r *reader) checkBehind(client rueidis.Client) error {
-	ctx, cancel := context.WithTimeout(r.ctx, answerTime)
-	defer cancel()
-	intact, err := r.intact(ctx, client, r.Position())
-	if err == nil && !intact {
-		r.in.Gap(errTrimmed)
-	}
-	return err
+	return nil
 }
 
 // handOn passes an entry to the cluster. Those of namespaces that are not there matter

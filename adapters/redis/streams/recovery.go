@@ -27,6 +27,15 @@ type saved struct {
 	Since     string    `json:"since"`
 }
 
+// A savedByAny is what may stand in its place: in Node a room can be a number.
+type savedByAny struct {
+	ID        string      `json:"sid"`
+	PrivateID string      `json:"pid"`
+	Rooms     []codec.Raw `json:"rooms"`
+	Data      codec.Raw   `json:"data"`
+	Since     string      `json:"since"`
+}
+
 // ownerLen is how much of the text of a saved client is the same for all that one
 // server has saved, and for no other: the beginning of the map, and its first member
 // with 16 digits.
@@ -73,7 +82,7 @@ func (e *engine) Decode(p cluster.Publication) (*cluster.Message, error) {
 
 // Update implements cluster.Log.
 func (e *engine) Update(ctx context.Context, changes []cluster.Change) error {
-	client, err := e.link.Client()
+	client, err := e.link.Client(ctx)
 	if err != nil {
 		return fmt.Errorf("redis: %w", err)
 	}
@@ -109,7 +118,7 @@ func notNil(results []rueidis.RedisResult) []rueidis.RedisResult {
 
 // Take implements cluster.Log.
 func (e *engine) Take(ctx context.Context, namespace, privateID string) (*core.ClientState, error) {
-	client, err := e.link.Client()
+	client, err := e.link.Client(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}
@@ -122,7 +131,7 @@ func (e *engine) Take(ctx context.Context, namespace, privateID string) (*core.C
 
 // Read implements cluster.Log.
 func (e *engine) Read(ctx context.Context, namespace string, from core.Offset, take func(m *cluster.Message)) (core.Offset, error) {
-	client, err := e.link.Client()
+	client, err := e.link.Client(ctx)
 	if err != nil {
 		return core.Offset{}, fmt.Errorf("redis: %w", err)
 	}
@@ -196,10 +205,14 @@ func (e *engine) replace(ctx context.Context, client rueidis.Client, key string,
 }
 
 func readState(text, privateID string) (*core.ClientState, error) {
-	var s saved
+	var s savedByAny
+	var rooms []string
 	packed, err := base64.StdEncoding.DecodeString(text)
 	if err == nil {
 		err = cluster.ReadValue(packed, &s)
+	}
+	if err == nil {
+		rooms, err = cluster.Rooms(s.Rooms)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", core.ErrNotRecoverable, err)
@@ -208,7 +221,7 @@ func readState(text, privateID string) (*core.ClientState, error) {
 		return nil, fmt.Errorf("%w: what is saved is of another client", core.ErrNotRecoverable)
 	}
 	since, _ := core.ParseOffset(s.Since) // Node's adapter saves none
-	return &core.ClientState{ID: s.ID, PrivateID: s.PrivateID, Rooms: s.Rooms, Data: s.Data, Since: since}, nil
+	return &core.ClientState{ID: s.ID, PrivateID: s.PrivateID, Rooms: rooms, Data: s.Data, Since: since}, nil
 }
 
 // page is how many entries are read at once of what clients have missed.

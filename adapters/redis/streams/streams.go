@@ -75,7 +75,6 @@ func (o Options) withDefaults() Options {
 	if o.ReadCount == 0 {
 		o.ReadCount = 100
 	}
-	o.ReadCount = min(o.ReadCount, o.MaxLen) // so that a full page tells of a reader that is behind
 	if o.BlockTime == 0 {
 		o.BlockTime = 5 * time.Second
 	}

@@ -13,7 +13,7 @@ import (
 
 // Publish sends a batch over one connection, which keeps its order.
 func Publish(ctx context.Context, link *Link, batch []cluster.Publication) error {
-	client, err := link.Client()
+	client, err := link.Client(ctx)
 	if err != nil {
 		return fmt.Errorf("redis: %w", err)
 	}
@@ -37,7 +37,7 @@ func FirstError(results []rueidis.RedisResult) error {
 
 // Count sums what each server of a cluster says about a channel.
 func Count(ctx context.Context, link *Link, command func(rueidis.Builder) rueidis.Completed) (int, error) {
-	client, err := link.Client()
+	client, err := link.Client(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("redis: %w", err)
 	}
@@ -57,7 +57,7 @@ func Count(ctx context.Context, link *Link, command func(rueidis.Builder) rueidi
 // Names returns what stands in the place of the star in the channels that match a
 // pattern, which ends with a star and a suffix.
 func Names(ctx context.Context, link *Link, prefix, suffix string, command func(rueidis.Builder, string) rueidis.Completed) ([]string, error) {
-	client, err := link.Client()
+	client, err := link.Client(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("redis: %w", err)
 	}

@@ -26,12 +26,13 @@ type Link struct {
 	option rueidis.ClientOption
 	given  bool // the client is somebody else's
 
-	mu     sync.Mutex // guards what follows; held while dialling
-	client rueidis.Client
-	failed error
-	retry  time.Time // before that there is no use in dialling again
-	pause  time.Duration
-	closed bool
+	mu       sync.Mutex // guards what follows
+	client   rueidis.Client
+	dialling chan struct{} // closed when it is over; nil if nobody dials
+	failed   error
+	retry    time.Time // before that there is no use in dialling again
+	pause    time.Duration
+	closed   bool
 }
 
 // ErrClosed is what a closed Link fails with.
@@ -48,35 +49,81 @@ func NewLink(o rueidis.ClientOption, client rueidis.Client) *Link {
 }
 
 // Client returns the client. If Redis cannot be reached it fails, at once if that
-// was tried a moment ago.
-func (l *Link) Client() (rueidis.Client, error) {
+// was tried a moment ago, and when ctx ends at the latest.
+func (l *Link) Client(ctx context.Context) (rueidis.Client, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.closed || l.client != nil {
+		return l.clientLocked()
+	}
+	if l.dialling == nil {
+		if time.Now().Before(l.retry) {
+			return l.clientLocked()
+		}
+		l.dialling = make(chan struct{})
+		go l.dial(l.dialling) // Close waits for it
+	}
+	over := l.dialling
+	l.mu.Unlock()
+	var err error
+	select {
+	case <-over:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	l.mu.Lock()
+	if err != nil {
+		return nil, err
+	}
+	return l.clientLocked()
+}
+
+func (l *Link) clientLocked() (rueidis.Client, error) {
 	switch {
 	case l.closed:
 		return nil, ErrClosed
-	case l.client != nil:
-		return l.client, nil
-	case time.Now().Before(l.retry):
+	case l.client == nil:
 		return nil, l.failed
+	default:
+		return l.client, nil
 	}
-	client, err := rueidis.NewClient(l.option)
-	if err != nil {
-		l.pause = nextPause(l.pause)
-		l.failed, l.retry = err, time.Now().Add(l.pause)
-		return nil, err
-	}
-	l.client = client
-	return client, nil
 }
 
-// Close closes the client, unless it was given.
-func (l *Link) Close() {
+// dial makes the client. That takes as long as rueidis.ClientOption says, whoever
+// waits for it.
+func (l *Link) dial(over chan<- struct{}) {
+	defer close(over)
+	client, err := rueidis.NewClient(l.option)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.dialling = nil
+	switch {
+	case err != nil:
+		l.pause = nextPause(l.pause)
+		l.failed, l.retry = err, time.Now().Add(l.pause)
+	case l.closed:
+		client.Close()
+	default:
+		l.client = client
+	}
+}
+
+// Close closes the client, unless it was given. It waits for dialling to end, as long
+// as ctx allows.
+func (l *Link) Close(ctx context.Context) {
+	l.mu.Lock()
 	l.closed = true
-	if l.client != nil && !l.given {
-		l.client.Close()
+	client, over := l.client, l.dialling
+	l.mu.Unlock()
+	if client != nil && !l.given {
+		client.Close()
+	}
+	if over == nil {
+		return
+	}
+	select {
+	case <-over:
+	case <-ctx.Done():
 	}
 }
 

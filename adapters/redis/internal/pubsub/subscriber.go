@@ -151,7 +151,7 @@ func (s *Subscriber) run() {
 // connection subscribes on one connection until it is lost. up is whether it had
 // come to that.
 func (s *Subscriber) connection(lost error) (up bool, err error) {
-	client, err := s.link.Client()
+	client, err := s.link.Client(s.ctx)
 	if err != nil {
 		return false, err
 	}
@@ -319,12 +319,12 @@ func (s *Subscriber) probe() error {
 	case silence > 2*s.o.ProbeAfter:
 		return errSilent
 	}
-	client, err := s.link.Client()
+	ctx, cancel := context.WithTimeout(s.ctx, answerTime)
+	defer cancel()
+	client, err := s.link.Client(ctx)
 	if err != nil {
 		return nil //nolint:nilerr // the connection for subscriptions is another matter
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, answerTime)
-	defer cancel()
 	if s.o.Probe.Kind == Shard {
 		_ = client.Do(ctx, client.B().Spublish().Channel(s.o.Probe.Name).Message("").Build()).Error()
 		return nil
