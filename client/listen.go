@@ -140,7 +140,7 @@ func (s *Socket) heardLocked() bool {
 }
 
 // handle calls whoever listens to an event.
-func (s *Socket) handle(e *engine, r *codec.Received) {
+func (s *Socket) handle(v *visit, r *codec.Received) {
 	s.mu.Lock()
 	all, handlers, watchers := s.all, s.handlers[r.Event], s.watchers
 	s.mu.Unlock()
@@ -162,7 +162,7 @@ func (s *Socket) handle(e *engine, r *codec.Received) {
 		if err != nil {
 			answer = []any{s.manager.options.ErrorAnswer(handlerError(err))}
 		}
-		s.answer(e, r.ID, answer)
+		s.answer(v, r.ID, answer)
 	}
 	for _, w := range watchers {
 		if w.event == r.Event && !w.stopped.Load() {
@@ -184,13 +184,14 @@ func (s *Socket) call(fn handler, r *codec.Received) (answer []any, err error) {
 	return nil, err
 }
 
-// answer sends an answer over the connection that the event came over, if that
-// still is the socket's: over another one it would answer another event.
-func (s *Socket) answer(e *engine, id uint64, args []any) {
+// answer sends an answer, if the socket is still where the event came to it:
+// elsewhere it would answer another event.
+func (s *Socket) answer(v *visit, id uint64, args []any) {
+	e := v.engine
 	packets, err := s.manager.encode(&codec.Packet{Type: codec.Ack, Namespace: s.namespace, ID: id, HasID: true, Args: args})
 	if err == nil {
 		s.mu.Lock()
-		if s.engine == e {
+		if s.joined == v {
 			err = e.push(packets, s.manager.options.buffered())
 		}
 		s.mu.Unlock()

@@ -233,6 +233,10 @@ func (m *Manager) stopLocked() {
 // received passes a packet to the socket of its namespace. It blocks while that
 // takes nothing.
 func (m *Manager) received(e *engine, r *codec.Received) {
+	if r.Type == codec.Connect || r.Type == codec.ConnectError {
+		m.replied(e, r)
+		return
+	}
 	m.mu.Lock()
 	s := m.sockets[r.Namespace]
 	m.mu.Unlock()

@@ -28,7 +28,9 @@ type Socket struct {
 	active    bool    // wants to be connected
 	closed    bool    // for good
 	engine    *engine // that it is connected over; nil if it is not
-	joining   *engine // that it has begun to join over
+	joined    *visit  // over it; nil if it is not
+	joining   *visit  // that has begun; nil if none has
+	left      *engine // that it was connected over before, if that may go on
 	id        string
 	pid       string // what it can come back with
 	offset    string // of the last event
