@@ -143,7 +143,7 @@ func (s *Socket) answered(e *engine, r *codec.Received) {
 		if head.call.done != nil {
 			head.call.done(r.Args, nil)
 		}
-		s.drain(false)
+		s.drain()
 		return
 	}
 	c := s.calls[r.ID]

@@ -394,6 +394,43 @@ func TestRetries(t *testing.T) {
 	})
 }
 
+// What is emitted when the socket is told that it is connected is sent once.
+func TestRetriesAreSentOnceWhenConnected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, net, o := inMemory(t, core.Options{})
+		var mu sync.Mutex
+		tries := make(map[int]int)
+		core.On(srv.Of("/"), "try", func(_ context.Context, _ *core.Socket, n int) (int, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			tries[n]++
+			return n, nil
+		})
+		o.Socket = client.SocketOptions{Retries: 2, AckTimeout: time.Second}
+		c := newClient(t, memory, o)
+		n := 0
+		c.OnConnect(func(ctx context.Context) {
+			n++
+			if err := c.Emit(ctx, "try", n); err != nil {
+				t.Error(err)
+			}
+		})
+		const times = 100
+		for range times {
+			connect(t, c)
+			synctest.Wait()
+			net.cut()
+			synctest.Wait()
+			net.mend()
+		}
+		for n, tried := range tries {
+			if tried != 1 {
+				t.Errorf("%d was sent %d times", n, tried)
+			}
+		}
+	})
+}
+
 func TestRecovery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, net, o := inMemory(t, core.Options{Recovery: &core.Recovery{}})

@@ -312,7 +312,7 @@ func (m *Manager) replied(e *engine, r *codec.Received) {
 	failed := s.acceptedLocked(v, accepted)
 	s.mu.Unlock()
 	e.flush()
-	s.drain(true)
+	s.drain()
 	failed.tell()
 }
 
