@@ -89,7 +89,8 @@ func (s *Socket) Listen(name string, fn func(ctx context.Context, args event.Arg
 // Watch has fn called with every event of that name, after its handlers, until
 // stop is called or the socket is no longer going to be connected by itself: fn
 // is then called with the reason, and not again. It is what event.Event.All
-// uses. fn runs among the handlers; it panics if the name is reserved.
+// uses. fn runs among the handlers, and a panic of it is logged as theirs are.
+// Watch panics if the name is reserved.
 func (s *Socket) Watch(name string, fn func(args event.Arguments, err error)) (stop func()) {
 	mustBeFree(name)
 	w := &watcher{event: name, fn: fn}
@@ -166,7 +167,7 @@ func (s *Socket) handle(v *visit, r *codec.Received) {
 	}
 	for _, w := range watchers {
 		if w.event == r.Event && !w.stopped.Load() {
-			w.fn(r.Args, nil)
+			_ = s.guard(r.Event, func() { w.fn(r.Args, nil) })
 		}
 	}
 }
