@@ -171,11 +171,11 @@ func call(ctx context.Context, s *client.Socket, event string, args []any) ([]an
 		if raw.IsZero() {
 			break
 		}
-		var v any
-		if err := raw.Bind(&v); err != nil {
+		v, err := valueOf(raw)
+		if err != nil {
 			return nil, err
 		}
-		values = append(values, withoutBytes(v))
+		values = append(values, v)
 	}
 	return values, nil
 }

@@ -99,6 +99,10 @@ func TestEmit(t *testing.T) {
 		{[]string{url, "echo", "hello"}, "", 0},
 		{[]string{url, "echo", "hello", `{"a": [1, 2.5, null, "<x>"]}`, "12:30", "true", "--ack"}, `["hello",{"a":[1,2.5,null,"<x>"]},"12:30",true]` + "\n", 0},
 		{[]string{url, "echo", `{"$binary":"AAEC"}`, "-a"}, `[{"$binary":"AAEC"}]` + "\n", 0},
+		{
+			[]string{url, "echo", "9007199254740993", `{"id":[12345678901234567890,1.50,{"$binary":"AAEC"}]}`, `"9007199254740993"`, "-a"},
+			`[9007199254740993,{"id":[12345678901234567890,1.50,{"$binary":"AAEC"}]},"9007199254740993"]` + "\n", 0,
+		},
 		{[]string{url, "echo", "x", "-a", "-t", "polling"}, `["x"]` + "\n", 0},
 		{[]string{url, "echo", "-a"}, "[]\n", 0},
 		{[]string{url, "later", "-a", "--wait", "50ms"}, "", exitNoAnswer},
