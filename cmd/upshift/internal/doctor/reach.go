@@ -109,6 +109,9 @@ func (p *patient) explain(ctx context.Context, c *caller, a *answer) Finding {
 	case refused:
 		f.Says = "There is a Socket.IO server, and it refuses: " + r.Message + "."
 		f.Fix = "Its middleware or a limit of it says so; see its log."
+	case a.status == http.StatusBadRequest && p.base.Scheme == "http" && strings.Contains(a.body, "HTTPS"):
+		f.Says = "The server speaks TLS on this port."
+		f.Fix = "Use https://."
 	case a.status >= 300 && a.status < 400:
 		f.Says = fmt.Sprintf("The server sends clients elsewhere, to %s: browsers follow that for polling, but never for WebSocket.", a.header.Get("Location"))
 		f.Fix = "Use the final URL in clients."
