@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"slices"
 	"strconv"
@@ -220,6 +221,58 @@ func TestVolatileIsDropped(t *testing.T) {
 			t.Errorf("seen %v", got)
 		}
 	})
+}
+
+// A writerFunc is an io.Writer.
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// A log that goes out by the socket it is about.
+func TestLogOfTheSocketItself(t *testing.T) {
+	for name, socket := range map[string]client.SocketOptions{
+		"too large": {},
+		"given up":  {Retries: 1, AckTimeout: time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv, net, o := inMemory(t, core.Options{MaxPayload: 1000})
+				logged := make(chan string, 10)
+				core.On(srv.Of("/"), "log", func(_ context.Context, _ *core.Socket, line string) (core.None, error) {
+					logged <- line
+					return core.None{}, nil
+				})
+				core.On(srv.Of("/"), "unanswered", func(ctx context.Context, _ *core.Socket, _ core.None) (core.None, error) {
+					<-ctx.Done()
+					return core.None{}, ctx.Err()
+				})
+				var c *client.Socket
+				o.Logger = slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) {
+					return len(p), c.Emit(context.Background(), "log", string(p))
+				}), nil))
+				o.Socket = socket
+				c = newClient(t, memory, o)
+				if socket.Retries == 0 {
+					if err := c.Emit(t.Context(), "big", strings.Repeat("x", 1000)); err != nil {
+						t.Error(err)
+					}
+				} else if err := c.Emit(t.Context(), "unanswered"); err != nil {
+					t.Error(err)
+				}
+				for range socket.Retries + 1 {
+					connect(t, c)
+					synctest.Wait()
+					net.cut()
+					synctest.Wait()
+					net.mend()
+				}
+				connect(t, c)
+				if line := <-logged; !strings.Contains(line, "event given up") {
+					t.Errorf("logged %q", line)
+				}
+			})
+		})
+	}
 }
 
 func TestWhatCannotBeSent(t *testing.T) {

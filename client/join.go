@@ -313,7 +313,7 @@ func (m *Manager) replied(e *engine, r *codec.Received) {
 	s.mu.Unlock()
 	e.flush()
 	s.drain()
-	failed.tell()
+	s.tellFailed(failed)
 }
 
 // dismiss is for a visit that was answered after its socket had left: the
@@ -399,7 +399,7 @@ func (s *Socket) lost(e *engine, cause *CloseError) {
 	}
 	failed := s.detachLocked(cause, false)
 	s.mu.Unlock()
-	failed.tell()
+	s.tellFailed(failed)
 }
 
 // detachLocked takes the socket off its connection. It returns the calls that

@@ -128,11 +128,7 @@ func (s *Socket) unanswered(r *retried, try int) {
 
 // failRetry gives an event up.
 func (s *Socket) failRetry(r *retried, err error) {
-	if r.call.done == nil {
-		s.givenUp(r.event, err)
-		return
-	}
-	r.call.done(codec.Args{}, err)
+	s.tellFailed(failures{{&r.call, r.event, err}})
 }
 
 // retryLostLocked counts a try that was under way as failed, because the
@@ -148,10 +144,7 @@ func (s *Socket) retryLostLocked(cause *CloseError) failures {
 		return nil
 	}
 	s.shiftRetryLocked()
-	if head.call.done == nil {
-		s.givenUp(head.event, cause)
-	}
-	return failures{{&head.call, &disconnectedError{cause}}}
+	return failures{{&head.call, head.event, &disconnectedError{cause}}}
 }
 
 // abandonRetry removes an event that nobody waits for any more.

@@ -262,7 +262,7 @@ func (s *Socket) close() {
 	s.changeLocked(StateChange{State: Closed, final: true})
 	failed := s.dropBufferLocked()
 	s.mu.Unlock()
-	failed.tell()
+	s.tellFailed(failed)
 	s.cancel(cause)
 }
 
@@ -292,7 +292,7 @@ func (s *Socket) depart(cause *CloseError, tell bool) {
 	if e != nil {
 		e.flush()
 	}
-	failed.tell()
+	s.tellFailed(failed)
 }
 
 // encode turns a packet into those of the layer below.
