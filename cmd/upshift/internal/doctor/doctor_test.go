@@ -22,6 +22,7 @@ import (
 	"github.com/upshift-go/upshift/core"
 	"github.com/upshift-go/upshift/transports"
 	"github.com/upshift-go/upshift/transports/polling"
+	"github.com/upshift-go/upshift/transports/ws"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -443,6 +444,29 @@ func TestCORSInName(t *testing.T) {
 func TestPollingOnly(t *testing.T) {
 	_, bad := examine(t, doctor.Options{URL: serve(t, core.Options{Transports: []transports.Transport{polling.New(polling.Options{})}}).URL, Quick: true})
 	only(t, bad, "websocket", "does not offer")
+}
+
+// A server without polling is one all the same, and its WebSocket is looked at.
+func TestWebSocketOnly(t *testing.T) {
+	r, bad := examine(t, doctor.Options{URL: serve(t, core.Options{Transports: []transports.Transport{ws.New(ws.Options{})}}).URL, Quick: true})
+	only(t, bad, "reach", "polling", `transports: ["websocket"]`)
+	if !slices.ContainsFunc(r.Findings, func(f doctor.Finding) bool { return f.Check == "websocket" && f.Severity == doctor.OK }) {
+		t.Errorf("found %+v", r.Findings)
+	}
+}
+
+// Servers before Engine.IO 6.2 do not say what they take.
+func TestNoMaxPayload(t *testing.T) {
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `0{"sid":"x","upgrades":[],"pingInterval":25000,"pingTimeout":20000}`)
+	}))
+	defer site.Close()
+	r, _ := examine(t, doctor.Options{URL: site.URL, Quick: true, Timeout: time.Second})
+	for _, f := range r.Findings {
+		if strings.Contains(f.Says, " 0 bytes") {
+			t.Errorf("found %+v", f)
+		}
+	}
 }
 
 func TestOptions(t *testing.T) {
