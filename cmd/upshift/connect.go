@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -67,6 +69,7 @@ type console struct {
 	current *client.Socket
 	answers map[string]func() // stop what answers an event
 	failed  error             // the last command's, in a script
+	unread  error             // why there are no more lines, nil at their end; set before they are closed
 }
 
 // An auth is the payload of the connect requests of a socket, which join can change.
@@ -130,6 +133,9 @@ func runConsole(cmd *cobra.Command, c *connection, target string, asJSON bool, p
 	for {
 		select {
 		case text, ok := <-lines:
+			if !ok && t.unread != nil {
+				return t.unread
+			}
 			if !ok || !t.do(ctx, text) {
 				if t.pretty {
 					return nil
@@ -155,6 +161,9 @@ func (t *console) input(in io.Reader, end func()) (lines <-chan string, done fun
 		for {
 			text, err := next()
 			if err != nil {
+				if !errors.Is(err, io.EOF) {
+					t.unread = fmt.Errorf("standard input: %w", err)
+				}
 				return
 			}
 			select {
@@ -171,7 +180,7 @@ func (t *console) input(in io.Reader, end func()) (lines <-chan string, done fun
 		scanner.Buffer(nil, longest)
 		go read(func() (string, error) {
 			if !scanner.Scan() {
-				return "", io.EOF
+				return "", cmp.Or(scanner.Err(), io.EOF)
 			}
 			return scanner.Text(), nil
 		})

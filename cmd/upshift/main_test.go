@@ -204,6 +204,16 @@ func TestConnect(t *testing.T) {
 	}
 }
 
+// A script of which a part cannot be read has not succeeded.
+func TestScriptThatCannotBeRead(t *testing.T) {
+	url := serve(t)
+	const tooLong = 17 << 20
+	_, errors, status := upshift(t, "emit echo 1\nemit echo "+strings.Repeat("x", tooLong)+"\nemit echo 2\n", "connect", url)
+	if status != 1 || !strings.Contains(errors, "standard input") {
+		t.Errorf("%.200q, status %d", errors, status)
+	}
+}
+
 // Who comes back to a namespace may do so as somebody else.
 func TestJoinWithAnotherAuth(t *testing.T) {
 	url := serve(t)

@@ -103,12 +103,13 @@ func (p *patient) idleWebSocket(ctx context.Context, hello *handshake) (found []
 				return nil, false // it does not want the doctor
 			case client.PingTimeout:
 				return forgotten(), true
+			default:
+				return []Finding{{
+					Check: "heartbeat", Severity: Problem,
+					Says: fmt.Sprintf("Something cuts a WebSocket off on which nothing happens for %d s, but the server pings every %d s: clients lose their connection again and again.", int(time.Since(began).Seconds()+0.5), hello.PingInterval/1000),
+					Why:  cause.Error(), Fix: idleFix,
+				}}, true
 			}
-			return []Finding{{
-				Check: "heartbeat", Severity: Problem,
-				Says: fmt.Sprintf("Something cuts a WebSocket off on which nothing happens for %d s, but the server pings every %d s: clients lose their connection again and again.", int(time.Since(began).Seconds()+0.5), hello.PingInterval/1000),
-				Why:  cause.Error(), Fix: idleFix,
-			}}, true
 		case <-late.C:
 			return forgotten(), true
 		case <-ctx.Done():
