@@ -249,6 +249,7 @@ func TestEventsOfTheLastVisitAreNotTaken(t *testing.T) {
 			if err := <-joined; err != nil {
 				t.Error(err)
 			}
+			synctest.Wait() // what is not handled is dropped by Disconnect
 		}
 		join(root, `40{"sid":"a"}`)
 		join(again, `42/again,["missed"]`, `40/again,{"sid":"b","pid":"p"}`)
@@ -258,7 +259,6 @@ func TestEventsOfTheLastVisitAreNotTaken(t *testing.T) {
 		synctest.Wait()
 		again.Disconnect()
 		join(again, `42/again,["recovered"]`, `40/again,{"sid":"c","pid":"q"}`)
-		synctest.Wait()
 		if want := "[missed new recovered]"; fmt.Sprint(got) != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
