@@ -45,7 +45,11 @@ func newConnect() *cobra.Command {
 input, one a line, and what happens is printed as a line of JSON each; at the end of the
 input the connection is closed.
 
-` + connectHelp,
+` + connectHelp + `
+
+Exit status of a script: 0 all its commands have succeeded, otherwise that of the last
+that has not: 1 it is wrong, 2 there is no connection, or none any more, 3 the server
+refuses, or disconnects, 4 there is no answer in time.`,
 		Example: `  upshift connect http://localhost:3000
   printf 'join /admin {"token":"…"}\ncall stats\n' | upshift connect https://example.com`,
 		Args: cobra.ExactArgs(1),

@@ -380,7 +380,7 @@ func TestDoctor(t *testing.T) {
 func TestHelp(t *testing.T) {
 	for _, command := range newRoot().Commands() {
 		out, _, status := upshift(t, "", command.Name(), "--help")
-		if status != 0 || !strings.Contains(out, "Examples:") || !strings.Contains(out, "Exit status") && command.Name() != "connect" {
+		if status != 0 || !strings.Contains(out, "Examples:") || !strings.Contains(out, "Exit status") {
 			t.Errorf("%s: %q", command.Name(), out)
 		}
 	}
