@@ -14,19 +14,24 @@ type call struct {
 	done func(codec.Args, error) // is called once, with no lock held; nil if nobody waits
 }
 
-// A failure is a call that is not going to be answered.
+// A failure is a call that is not going to be answered, or an event that is not
+// going to be sent.
 type failure struct {
-	call *call
-	err  error
+	call  *call  // nil if no answer is wanted
+	event string // for the log, if nobody waits
+	err   error
 }
 
 type failures []failure
 
-// tell ends the calls. No lock is held.
-func (f failures) tell() {
+// tellFailed ends calls, and logs what nobody waits for. No lock is held.
+func (s *Socket) tellFailed(f failures) {
 	for _, failed := range f {
-		if failed.call.done != nil {
+		switch {
+		case failed.call != nil && failed.call.done != nil:
 			failed.call.done(codec.Args{}, failed.err)
+		case failed.event != "":
+			s.givenUp(failed.event, failed.err)
 		}
 	}
 }
@@ -143,7 +148,7 @@ func (s *Socket) answered(e *engine, r *codec.Received) {
 		if head.call.done != nil {
 			head.call.done(r.Args, nil)
 		}
-		s.drain(false)
+		s.drain()
 		return
 	}
 	c := s.calls[r.ID]
@@ -164,7 +169,7 @@ func (s *Socket) failCallsLocked(cause *CloseError) failures {
 	for id, c := range s.calls {
 		if !c.kept {
 			delete(s.calls, id)
-			failed = append(failed, failure{c, &disconnectedError{cause}})
+			failed = append(failed, failure{call: c, err: &disconnectedError{cause}})
 		}
 	}
 	return failed

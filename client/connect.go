@@ -118,7 +118,7 @@ func (m *Manager) opened(ctx context.Context, e *engine) error {
 	m.mu.Lock()
 	if ctx.Err() != nil {
 		m.mu.Unlock()
-		e.leave()
+		m.leave(e)
 		return nil
 	}
 	if e.isOver() {
@@ -153,13 +153,14 @@ func (m *Manager) report(ctx context.Context, c StateChange) {
 // giveUp is the end of trying to connect.
 func (m *Manager) giveUp(ctx context.Context, err error) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	if ctx.Err() != nil {
-		m.mu.Unlock()
 		return
 	}
 	m.attempt = nil
-	m.mu.Unlock()
-	for _, s := range m.active() {
+	// Under the lock: who calls Connect now is either told or has another
+	// attempt made, not both.
+	for _, s := range m.sockets {
 		s.deactivate(err)
 	}
 }

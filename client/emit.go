@@ -154,11 +154,10 @@ func (s *Socket) sendBufferLocked(e *engine) failures {
 			s.buffer = slices.Clone(s.buffer[i:])
 			return failed // for the next connection
 		case err != nil:
-			s.givenUp(b.event, err)
 			if b.call != nil {
 				delete(s.calls, b.call.id)
-				failed = append(failed, failure{b.call, err})
 			}
+			failed = append(failed, failure{b.call, b.event, err})
 		default:
 			if b.call != nil {
 				b.call.kept = false
@@ -174,11 +173,11 @@ func (s *Socket) sendBufferLocked(e *engine) failures {
 func (s *Socket) dropBufferLocked() failures {
 	failed := make(failures, 0, len(s.calls)+len(s.retried))
 	for _, c := range s.calls {
-		failed = append(failed, failure{c, ErrClosed})
+		failed = append(failed, failure{call: c, err: ErrClosed})
 	}
 	for _, r := range s.retried {
 		r.stop()
-		failed = append(failed, failure{&r.call, ErrClosed})
+		failed = append(failed, failure{call: &r.call, err: ErrClosed})
 	}
 	s.buffer, s.bufferBytes, s.calls = nil, 0, nil
 	s.retried, s.retryBytes = nil, 0

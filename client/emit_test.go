@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"slices"
 	"strconv"
@@ -222,6 +223,58 @@ func TestVolatileIsDropped(t *testing.T) {
 	})
 }
 
+// A writerFunc is an io.Writer.
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// A log that goes out by the socket it is about.
+func TestLogOfTheSocketItself(t *testing.T) {
+	for name, socket := range map[string]client.SocketOptions{
+		"too large": {},
+		"given up":  {Retries: 1, AckTimeout: time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				srv, net, o := inMemory(t, core.Options{MaxPayload: 1000})
+				logged := make(chan string, 10)
+				core.On(srv.Of("/"), "log", func(_ context.Context, _ *core.Socket, line string) (core.None, error) {
+					logged <- line
+					return core.None{}, nil
+				})
+				core.On(srv.Of("/"), "unanswered", func(ctx context.Context, _ *core.Socket, _ core.None) (core.None, error) {
+					<-ctx.Done()
+					return core.None{}, ctx.Err()
+				})
+				var c *client.Socket
+				o.Logger = slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) {
+					return len(p), c.Emit(context.Background(), "log", string(p))
+				}), nil))
+				o.Socket = socket
+				c = newClient(t, memory, o)
+				if socket.Retries == 0 {
+					if err := c.Emit(t.Context(), "big", strings.Repeat("x", 1000)); err != nil {
+						t.Error(err)
+					}
+				} else if err := c.Emit(t.Context(), "unanswered"); err != nil {
+					t.Error(err)
+				}
+				for range socket.Retries + 1 {
+					connect(t, c)
+					synctest.Wait()
+					net.cut()
+					synctest.Wait()
+					net.mend()
+				}
+				connect(t, c)
+				if line := <-logged; !strings.Contains(line, "event given up") {
+					t.Errorf("logged %q", line)
+				}
+			})
+		})
+	}
+}
+
 func TestWhatCannotBeSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, _, o := inMemory(t, core.Options{MaxPayload: 1000})
@@ -390,6 +443,43 @@ func TestRetries(t *testing.T) {
 		net.mend()
 		if err := <-answered; err != nil {
 			t.Errorf("Call: %v", err)
+		}
+	})
+}
+
+// What is emitted when the socket is told that it is connected is sent once.
+func TestRetriesAreSentOnceWhenConnected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, net, o := inMemory(t, core.Options{})
+		var mu sync.Mutex
+		tries := make(map[int]int)
+		core.On(srv.Of("/"), "try", func(_ context.Context, _ *core.Socket, n int) (int, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			tries[n]++
+			return n, nil
+		})
+		o.Socket = client.SocketOptions{Retries: 2, AckTimeout: time.Second}
+		c := newClient(t, memory, o)
+		n := 0
+		c.OnConnect(func(ctx context.Context) {
+			n++
+			if err := c.Emit(ctx, "try", n); err != nil {
+				t.Error(err)
+			}
+		})
+		const times = 100
+		for range times {
+			connect(t, c)
+			synctest.Wait()
+			net.cut()
+			synctest.Wait()
+			net.mend()
+		}
+		for n, tried := range tries {
+			if tried != 1 {
+				t.Errorf("%d was sent %d times", n, tried)
+			}
 		}
 	})
 }

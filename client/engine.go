@@ -42,6 +42,7 @@ type engine struct {
 	outbox      []transports.Packet
 	outboxBytes int
 	ponging     bool        // a pong is in the outbox
+	asked       []*visit    // whose connect requests have not been answered
 	silence     *time.Timer // runs out when the server is not heard
 	deadline    time.Time   // when it should have, on the wall clock
 	leaving     bool        // end when the outbox is empty; nothing more is taken

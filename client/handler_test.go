@@ -59,6 +59,15 @@ func TestHandlersFailAndGoOn(t *testing.T) {
 			}
 			return "done " + how, nil
 		})
+		c.Watch("do", func(args event.Arguments, err error) {
+			var how string
+			if err != nil {
+				panic("at the end")
+			}
+			if args.Bind(&how) == nil && how == "watch" {
+				panic("at the window")
+			}
+		})
 		connect(t, c)
 		synctest.Wait()
 		s := srv.Of("/").Socket(c.ID())
@@ -80,6 +89,7 @@ func TestHandlersFailAndGoOn(t *testing.T) {
 			{"exit", "context deadline exceeded"},
 			{"fail", `{"error":{"code":"internal","message":"internal error"}}`},
 			{"say", `{"error":{"code":"no","message":"not today"}}`},
+			{"watch", `"done watch"`},
 			{17, `{"error":{"code":"bad_payload","message":"payload does not fit"}}`},
 			{"again", `"done again"`},
 		} {
@@ -87,7 +97,9 @@ func TestHandlersFailAndGoOn(t *testing.T) {
 				t.Errorf("%v: %s, want %s", test.arg, got, test.want)
 			}
 		}
-		for _, want := range []string{"at the disco", "secret"} {
+		c.Disconnect()
+		synctest.Wait()
+		for _, want := range []string{"at the disco", "secret", "at the window", "at the end"} {
 			if !text.has(want) {
 				t.Errorf("%q is not in the log", want)
 			}

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,57 +12,99 @@ import (
 	"github.com/upshift-go/upshift/transports"
 )
 
+// A visit is one attempt of a socket to join its namespace over an engine, and
+// its time there. When the socket leaves and comes back, that is another one,
+// which may be over the same engine.
+type visit struct {
+	// Fixed.
+	socket *Socket
+	engine *engine
+	ctx    context.Context //nolint:containedctx // the life of the attempt, for AuthFunc; nil without
+	cancel context.CancelFunc
+
+	asked bool   // the connect request has been sent; guarded by socket.mu
+	next  *visit // waits until this one has been answered; guarded by engine.mu
+}
+
+// over reports whether a visit, if there is one, is over e.
+func (v *visit) over(e *engine) bool { return v != nil && v.engine == e }
+
+// end ends what is being done for an attempt, if there is one.
+func (v *visit) end() {
+	if v != nil && v.cancel != nil {
+		v.cancel()
+	}
+}
+
 // join asks to join the namespace over e.
 func (s *Socket) join(e *engine) {
 	s.mu.Lock()
-	if !s.active || s.engine == e || s.joining == e {
+	if !s.active || s.engine == e || s.joining.over(e) {
 		s.mu.Unlock()
 		return
 	}
-	s.joining = e
+	s.joining.end()
+	v := e.unanswered(s.namespace)
+	begin := v == nil || v.socket != s || s.options.AuthFunc != nil
+	if begin { // otherwise the same has been asked for already, before the socket left
+		v = &visit{socket: s, engine: e}
+		if s.options.AuthFunc != nil {
+			v.ctx, v.cancel = context.WithCancel(e.ctx)
+		}
+	}
+	s.joining = v
 	if s.state != Connecting {
 		s.changeLocked(StateChange{State: Connecting})
 	}
 	s.mu.Unlock()
-	if s.options.AuthFunc != nil {
-		s.manager.spawn(func() { s.authorize(e) })
+	if begin {
+		s.begin(v)
+	}
+}
+
+// begin makes and sends the connect request, when the server has answered that
+// of an earlier visit: servers close the connection if they get another.
+func (s *Socket) begin(v *visit) {
+	if v.engine.queueBehind(v) {
 		return
 	}
-	s.sendConnect(e, s.options.Auth)
+	if s.options.AuthFunc != nil {
+		s.manager.spawn(func() { s.authorize(v) })
+		return
+	}
+	s.sendConnect(v, s.options.Auth)
 }
 
 // authorize has AuthFunc make the payload of the connect request, until it
 // does.
-func (s *Socket) authorize(e *engine) {
+func (s *Socket) authorize(v *visit) {
+	defer v.end()
 	r := &s.manager.options.Reconnection
 	for n := 0; ; n++ {
-		auth, err := s.options.AuthFunc(e.ctx)
+		auth, err := s.options.AuthFunc(v.ctx)
 		if err == nil {
-			s.sendConnect(e, auth)
+			s.sendConnect(v, auth)
 			return
 		}
 		err = fmt.Errorf("client: AuthFunc: %w", err)
 		if r.Disabled || r.Attempts > 0 && n >= r.Attempts {
-			if s.isJoining(e) {
-				s.deactivate(err)
-				s.manager.release()
-			}
+			s.refuse(v, err)
 			return
 		}
 		delay := r.delay(n)
 		s.mu.Lock()
-		if s.joining == e {
+		if s.joining == v {
 			s.changeLocked(StateChange{State: Waiting, Err: err, Attempt: n + 1, Delay: delay})
 			s.faultLocked(err)
 		}
 		s.mu.Unlock()
 		select {
 		case <-time.After(delay):
-		case <-e.over:
+		case <-v.ctx.Done():
 			return
 		}
 		s.mu.Lock()
-		gone := s.joining != e
+		gone := s.joining != v
 		if !gone {
 			s.changeLocked(StateChange{State: Connecting, Attempt: n + 1})
 		}
@@ -72,14 +115,22 @@ func (s *Socket) authorize(e *engine) {
 	}
 }
 
-func (s *Socket) isJoining(e *engine) bool {
+// refuse ends an attempt that is not to be repeated.
+func (s *Socket) refuse(v *visit, err error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.joining == e
+	current := s.joining == v
+	if current {
+		s.deactivateLocked(err)
+	}
+	s.mu.Unlock()
+	if current {
+		s.manager.release()
+	}
 }
 
 // sendConnect sends the connect request.
-func (s *Socket) sendConnect(e *engine, auth any) {
+func (s *Socket) sendConnect(v *visit, auth any) {
+	e := v.engine
 	s.mu.Lock()
 	pid, offset := s.pid, s.offset
 	s.mu.Unlock()
@@ -89,12 +140,13 @@ func (s *Socket) sendConnect(e *engine, auth any) {
 		packets, err = s.manager.encode(&codec.Packet{Type: codec.Connect, Namespace: s.namespace, Data: data})
 	}
 	s.mu.Lock()
-	if s.joining != e {
+	if s.joining != v {
 		s.mu.Unlock()
 		return
 	}
 	if err == nil {
-		err = e.push(packets, math.MaxInt)
+		err = e.ask(v, packets)
+		v.asked = err == nil
 	}
 	s.mu.Unlock()
 	switch {
@@ -103,11 +155,60 @@ func (s *Socket) sendConnect(e *engine, auth any) {
 			s.lost(e, e.cause)
 		}
 	case err != nil:
-		s.deactivate(fmt.Errorf("client: auth: %w", err))
-		s.manager.release()
+		s.refuse(v, fmt.Errorf("client: auth: %w", err))
 	default:
 		e.flush()
 	}
+}
+
+// unanswered returns the visit of a namespace whose connect request the server
+// has not answered, or nil.
+func (e *engine) unanswered(namespace string) *visit {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.unansweredLocked(namespace)
+}
+
+func (e *engine) unansweredLocked(namespace string) *visit {
+	for _, v := range e.asked {
+		if v.socket.namespace == namespace {
+			return v
+		}
+	}
+	return nil
+}
+
+// queueBehind has a visit wait for the answer to an earlier one of the same
+// namespace, and reports whether there is one.
+func (e *engine) queueBehind(v *visit) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	earlier := e.unansweredLocked(v.socket.namespace)
+	if earlier != nil {
+		earlier.next = v
+	}
+	return earlier != nil
+}
+
+// ask queues the connect request of a visit.
+func (e *engine) ask(v *visit, request []transports.Packet) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	err := e.pushLocked(request, math.MaxInt)
+	if err == nil {
+		e.asked = append(e.asked, v)
+	}
+	return err
+}
+
+// settle takes note that a visit has been answered, and queues what is to be
+// said to that. It returns the visit that has waited for it, or nil.
+func (e *engine) settle(v *visit, packets []transports.Packet) (next *visit) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.asked = without(e.asked, v)
+	_ = e.pushLocked(packets, math.MaxInt) // the connection may be over
+	return v.next
 }
 
 // withRecovery adds to the payload of a connect request what a socket comes
@@ -143,8 +244,6 @@ func withRecovery(auth any, pid, offset string) (any, error) {
 // that reads from e, which it blocks while there is no room for events.
 func (s *Socket) received(e *engine, r *codec.Received) {
 	switch r.Type {
-	case codec.Connect:
-		s.accepted(e, r.Data)
 	case codec.Event:
 		s.arrived(e, r)
 	case codec.Ack:
@@ -157,11 +256,7 @@ func (s *Socket) received(e *engine, r *codec.Received) {
 			s.depart(&CloseError{Reason: ServerDisconnect}, false)
 			s.manager.release()
 		}
-	case codec.ConnectError:
-		if s.isJoining(e) {
-			s.deactivate(s.refusal(r.Data))
-			s.manager.release()
-		}
+	case codec.Connect, codec.ConnectError: // are for replied
 	}
 }
 
@@ -179,41 +274,81 @@ func (s *Socket) refusal(data codec.Raw) error {
 	return &ConnectError{Namespace: s.namespace, Message: said.Message, Data: said.Data}
 }
 
-// accepted takes the answer to a connect request.
-func (s *Socket) accepted(e *engine, data codec.Raw) {
-	var reply struct {
-		SID string `json:"sid"`
-		PID string `json:"pid"`
-	}
-	err := data.Bind(&reply)
-	if !s.isJoining(e) {
+// An acceptance is the payload of the answer to a connect request.
+type acceptance struct {
+	SID string `json:"sid"`
+	PID string `json:"pid"`
+}
+
+// replied takes the answer to a connect request.
+func (m *Manager) replied(e *engine, r *codec.Received) {
+	v := e.unanswered(r.Namespace)
+	if v == nil {
 		return
 	}
-	if err != nil || reply.SID == "" {
-		s.deactivate(ErrOldServer)
-		s.manager.release()
-		return
+	s := v.socket
+	var (
+		accepted acceptance
+		err      error
+	)
+	switch {
+	case r.Type == codec.ConnectError:
+		err = s.refusal(r.Data)
+	case r.Data.Bind(&accepted) != nil || accepted.SID == "":
+		err = ErrOldServer
 	}
 	s.mu.Lock()
-	if s.joining != e {
-		s.mu.Unlock()
+	if s.joining != v {
+		m.dismiss(v, err == nil)
 		return
 	}
-	s.joining, s.engine = nil, e
-	s.id = reply.SID
-	s.recovered = reply.PID != "" && reply.PID == s.pid
-	s.pid = reply.PID
-	for _, r := range s.early {
-		s.eventLocked(e, r)
+	e.settle(v, nil)
+	if err != nil {
+		s.deactivateLocked(err)
+		s.mu.Unlock()
+		m.release()
+		return
 	}
-	s.early, s.earlyBytes = nil, 0
-	failed := s.sendBufferLocked(e)
-	s.changeLocked(StateChange{State: Connected})
-	s.resolveLocked(nil)
+	failed := s.acceptedLocked(v, accepted)
 	s.mu.Unlock()
 	e.flush()
-	s.drain(true)
-	failed.tell()
+	s.drain()
+	s.tellFailed(failed)
+}
+
+// dismiss is for a visit that was answered after its socket had left: the
+// server is told so, before anybody else asks. It unlocks the socket.
+func (m *Manager) dismiss(v *visit, accepted bool) {
+	var packets []transports.Packet
+	if accepted {
+		packets, _ = m.encode(&codec.Packet{Type: codec.Disconnect, Namespace: v.socket.namespace}) // it never fails
+	}
+	next := v.engine.settle(v, packets)
+	v.socket.mu.Unlock()
+	v.engine.flush()
+	if next != nil {
+		next.socket.begin(next)
+	}
+}
+
+// acceptedLocked is the beginning of the socket's time in its namespace.
+func (s *Socket) acceptedLocked(v *visit, a acceptance) failures {
+	s.joining, s.joined, s.engine = nil, v, v.engine
+	s.id = a.SID
+	s.recovered = a.PID != "" && a.PID == s.pid
+	s.pid = a.PID
+	for _, r := range s.early {
+		// What comes before the answer has been missed if the socket has
+		// recovered, and otherwise may be from its last visit.
+		if s.recovered || s.left != v.engine {
+			s.eventLocked(r)
+		}
+	}
+	s.early, s.earlyBytes = nil, 0
+	failed := s.sendBufferLocked(v.engine)
+	s.changeLocked(StateChange{State: Connected})
+	s.resolveLocked(nil)
+	return failed
 }
 
 // attemptFailed is told that no connection could be opened. There may be
@@ -237,10 +372,15 @@ func (s *Socket) progress(c StateChange) {
 func (s *Socket) deactivate(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.deactivateLocked(err)
+}
+
+func (s *Socket) deactivateLocked(err error) {
 	if !s.active || s.engine != nil {
 		return
 	}
 	s.active = false
+	s.joining.end()
 	s.joining, s.early, s.earlyBytes = nil, nil, 0
 	s.changeLocked(StateChange{State: Disconnected, Err: err, final: true})
 	s.resolveLocked(err)
@@ -249,17 +389,17 @@ func (s *Socket) deactivate(err error) {
 // lost is told that e has ended.
 func (s *Socket) lost(e *engine, cause *CloseError) {
 	s.mu.Lock()
-	if s.engine != e && s.joining != e {
+	if s.engine != e && !s.joining.over(e) {
 		s.mu.Unlock()
 		return
 	}
-	if s.joining == e {
+	if s.joining.over(e) {
 		s.changeLocked(StateChange{State: Disconnected, Err: cause})
 		s.faultLocked(cause)
 	}
 	failed := s.detachLocked(cause, false)
 	s.mu.Unlock()
-	failed.tell()
+	s.tellFailed(failed)
 }
 
 // detachLocked takes the socket off its connection. It returns the calls that
@@ -268,7 +408,12 @@ func (s *Socket) detachLocked(cause *CloseError, final bool) failures {
 	if s.engine != nil {
 		s.changeLocked(StateChange{State: Disconnected, Err: cause, final: final})
 	}
-	s.engine, s.joining = nil, nil
+	s.left = nil
+	if final {
+		s.left = s.engine
+	}
+	s.joining.end()
+	s.engine, s.joined, s.joining = nil, nil, nil
 	s.early, s.earlyBytes = nil, 0
 	s.id = ""
 	return append(s.failCallsLocked(cause), s.retryLostLocked(cause)...)

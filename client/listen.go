@@ -89,7 +89,8 @@ func (s *Socket) Listen(name string, fn func(ctx context.Context, args event.Arg
 // Watch has fn called with every event of that name, after its handlers, until
 // stop is called or the socket is no longer going to be connected by itself: fn
 // is then called with the reason, and not again. It is what event.Event.All
-// uses. fn runs among the handlers; it panics if the name is reserved.
+// uses. fn runs among the handlers, and a panic of it is logged as theirs are.
+// Watch panics if the name is reserved.
 func (s *Socket) Watch(name string, fn func(args event.Arguments, err error)) (stop func()) {
 	mustBeFree(name)
 	w := &watcher{event: name, fn: fn}
@@ -140,7 +141,7 @@ func (s *Socket) heardLocked() bool {
 }
 
 // handle calls whoever listens to an event.
-func (s *Socket) handle(e *engine, r *codec.Received) {
+func (s *Socket) handle(v *visit, r *codec.Received) {
 	s.mu.Lock()
 	all, handlers, watchers := s.all, s.handlers[r.Event], s.watchers
 	s.mu.Unlock()
@@ -162,11 +163,11 @@ func (s *Socket) handle(e *engine, r *codec.Received) {
 		if err != nil {
 			answer = []any{s.manager.options.ErrorAnswer(handlerError(err))}
 		}
-		s.answer(e, r.ID, answer)
+		s.answer(v, r.ID, answer)
 	}
 	for _, w := range watchers {
 		if w.event == r.Event && !w.stopped.Load() {
-			w.fn(r.Args, nil)
+			_ = s.guard(r.Event, func() { w.fn(r.Args, nil) })
 		}
 	}
 }
@@ -184,13 +185,14 @@ func (s *Socket) call(fn handler, r *codec.Received) (answer []any, err error) {
 	return nil, err
 }
 
-// answer sends an answer over the connection that the event came over, if that
-// still is the socket's: over another one it would answer another event.
-func (s *Socket) answer(e *engine, id uint64, args []any) {
+// answer sends an answer, if the socket is still where the event came to it:
+// elsewhere it would answer another event.
+func (s *Socket) answer(v *visit, id uint64, args []any) {
+	e := v.engine
 	packets, err := s.manager.encode(&codec.Packet{Type: codec.Ack, Namespace: s.namespace, ID: id, HasID: true, Args: args})
 	if err == nil {
 		s.mu.Lock()
-		if s.engine == e {
+		if s.joined == v {
 			err = e.push(packets, s.manager.options.buffered())
 		}
 		s.mu.Unlock()

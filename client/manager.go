@@ -145,13 +145,13 @@ func (m *Manager) Socket(namespace string, o SocketOptions) (*Socket, error) {
 // their context. It returns nil.
 func (m *Manager) Close() error {
 	m.mu.Lock()
+	m.closed = true // there will be no further sockets
 	sockets := m.socketsLocked()
 	m.mu.Unlock()
 	for _, s := range sockets {
 		s.close()
 	}
 	m.mu.Lock()
-	m.closed = true
 	e := m.engine
 	m.stopLocked()
 	m.mu.Unlock()
@@ -194,7 +194,8 @@ func (m *Manager) socketsLocked() []*Socket { return slices.Collect(maps.Values(
 func (m *Manager) want(s *Socket) {
 	m.mu.Lock()
 	e := m.engine
-	if e == nil && m.attempt == nil && !m.closed {
+	// It may have been disconnected meanwhile, and nobody would end the attempt.
+	if e == nil && m.attempt == nil && !m.closed && s.isActive() {
 		m.connectLocked(nil)
 	}
 	m.mu.Unlock()
@@ -233,6 +234,10 @@ func (m *Manager) stopLocked() {
 // received passes a packet to the socket of its namespace. It blocks while that
 // takes nothing.
 func (m *Manager) received(e *engine, r *codec.Received) {
+	if r.Type == codec.Connect || r.Type == codec.ConnectError {
+		m.replied(e, r)
+		return
+	}
 	m.mu.Lock()
 	s := m.sockets[r.Namespace]
 	m.mu.Unlock()

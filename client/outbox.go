@@ -14,6 +14,10 @@ const packetOverhead = 64
 func (e *engine) push(packets []transports.Packet, limit int) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	return e.pushLocked(packets, limit)
+}
+
+func (e *engine) pushLocked(packets []transports.Packet, limit int) error {
 	if e.cause != nil || e.leaving {
 		return errOver
 	}

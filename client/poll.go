@@ -205,7 +205,10 @@ func (c *poll) fail(err error) {
 		return // it was made to
 	}
 	if _, ok := err.(*transports.CloseError); !ok { //nolint:errorlint // one that is wrapped in a request's error is not ours
-		err = &CloseError{Reason: TransportError, Err: fmt.Errorf("client: polling: %w", err)}
+		if _, ok := err.(*RequestError); !ok { //nolint:errorlint // do returns it as it is; it says where it comes from
+			err = fmt.Errorf("client: polling: %w", err)
+		}
+		err = &CloseError{Reason: TransportError, Err: err}
 	}
 	c.Close(err)
 }

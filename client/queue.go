@@ -23,7 +23,7 @@ type queue struct {
 type task struct {
 	next   *task
 	event  *codec.Received
-	engine *engine // that the event came over
+	visit  *visit // that the event belongs to
 	change *StateChange
 }
 
@@ -116,8 +116,8 @@ func (s *Socket) arrived(e *engine, r *codec.Received) {
 	flood := false
 	switch {
 	case s.engine == e:
-		s.eventLocked(e, r)
-	case s.joining == e:
+		s.eventLocked(r)
+	case s.joining.over(e) && s.joining.asked:
 		// It is one that was missed, which comes before the answer.
 		s.early = append(s.early, r)
 		s.earlyBytes += size
@@ -130,8 +130,8 @@ func (s *Socket) arrived(e *engine, r *codec.Received) {
 }
 
 // eventLocked queues an event, and remembers it as the last.
-func (s *Socket) eventLocked(e *engine, r *codec.Received) {
-	if s.queue.ended || s.engine != e {
+func (s *Socket) eventLocked(r *codec.Received) {
+	if s.queue.ended {
 		return
 	}
 	// The offset is the last argument of an event that can be recovered. Any
@@ -146,7 +146,7 @@ func (s *Socket) eventLocked(e *engine, r *codec.Received) {
 		return
 	}
 	s.queue.bytes += sizeOf(r)
-	s.queueLocked(&task{event: r, engine: e})
+	s.queueLocked(&task{event: r, visit: s.joined})
 }
 
 // work does what there is to do and returns when nothing is left.
@@ -169,7 +169,7 @@ func (s *Socket) work() {
 		s.mu.Unlock()
 		switch {
 		case t.event != nil:
-			s.handle(t.engine, t.event)
+			s.handle(t.visit, t.event)
 		case t.change != nil:
 			s.changed(t.change)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -237,6 +238,38 @@ func TestDisconnectEndsTheAttempts(t *testing.T) {
 		<-time.After(time.Minute)
 		if n := len(net.dialed()); n != 0 {
 			t.Errorf("dialed %d times", n)
+		}
+	})
+}
+
+// Connect and Disconnect at the same time: whichever was first, nothing is
+// dialed for a socket that is disconnected.
+func TestDisconnectDuringConnect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := newNetwork()
+		net.cut()
+		c := newClient(t, memory, net.options(t))
+		const times, together = 300, 10
+		for range times {
+			var connecting atomic.Int64
+			for range together {
+				connecting.Add(1)
+				go func() {
+					defer connecting.Add(-1)
+					_ = c.Connect(t.Context()) // it fails, or waits
+				}()
+				go c.Disconnect()
+			}
+			synctest.Wait()
+			if connecting.Load() == 0 {
+				net.dialed()
+				<-time.After(time.Minute)
+				if n := len(net.dialed()); n != 0 {
+					t.Fatalf("dialed %d times", n)
+				}
+			}
+			c.Disconnect()
+			synctest.Wait()
 		}
 	})
 }

@@ -59,22 +59,20 @@ func (s *Socket) retry(event string, args []any, done func(codec.Args, error)) (
 	if err != nil {
 		return nil, err
 	}
-	s.drain(false)
+	s.drain()
 	s.tell(outgoing, event, args)
 	return r, nil
 }
 
-// drain sends the first event of the queue, unless it is under way; again: even
-// then, since the connection is a new one.
-func (s *Socket) drain(again bool) {
+// drain sends the first event of the queue, unless it is under way.
+func (s *Socket) drain() {
 	for {
 		s.mu.Lock()
 		e := s.engine
-		if e == nil || len(s.retried) == 0 || s.retried[0].pending && !again {
+		if e == nil || len(s.retried) == 0 || s.retried[0].pending {
 			s.mu.Unlock()
 			return
 		}
-		again = false
 		head := s.retried[0]
 		head.stop()
 		head.pending = true
@@ -125,16 +123,12 @@ func (s *Socket) unanswered(r *retried, try int) {
 	if last {
 		s.failRetry(r, ErrAckTimeout)
 	}
-	s.drain(false)
+	s.drain()
 }
 
 // failRetry gives an event up.
 func (s *Socket) failRetry(r *retried, err error) {
-	if r.call.done == nil {
-		s.givenUp(r.event, err)
-		return
-	}
-	r.call.done(codec.Args{}, err)
+	s.tellFailed(failures{{&r.call, r.event, err}})
 }
 
 // retryLostLocked counts a try that was under way as failed, because the
@@ -150,10 +144,7 @@ func (s *Socket) retryLostLocked(cause *CloseError) failures {
 		return nil
 	}
 	s.shiftRetryLocked()
-	if head.call.done == nil {
-		s.givenUp(head.event, cause)
-	}
-	return failures{{&head.call, &disconnectedError{cause}}}
+	return failures{{&head.call, head.event, &disconnectedError{cause}}}
 }
 
 // abandonRetry removes an event that nobody waits for any more.
@@ -172,5 +163,5 @@ func (s *Socket) abandonRetry(r *retried) {
 		break
 	}
 	s.mu.Unlock()
-	s.drain(false)
+	s.drain()
 }

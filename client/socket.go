@@ -28,7 +28,9 @@ type Socket struct {
 	active    bool    // wants to be connected
 	closed    bool    // for good
 	engine    *engine // that it is connected over; nil if it is not
-	joining   *engine // that it has begun to join over
+	joined    *visit  // over it; nil if it is not
+	joining   *visit  // that has begun; nil if none has
+	left      *engine // that it was connected over before, if that may go on
 	id        string
 	pid       string // what it can come back with
 	offset    string // of the last event
@@ -260,7 +262,7 @@ func (s *Socket) close() {
 	s.changeLocked(StateChange{State: Closed, final: true})
 	failed := s.dropBufferLocked()
 	s.mu.Unlock()
-	failed.tell()
+	s.tellFailed(failed)
 	s.cancel(cause)
 }
 
@@ -290,7 +292,7 @@ func (s *Socket) depart(cause *CloseError, tell bool) {
 	if e != nil {
 		e.flush()
 	}
-	failed.tell()
+	s.tellFailed(failed)
 }
 
 // encode turns a packet into those of the layer below.

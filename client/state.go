@@ -111,6 +111,6 @@ func (s *Socket) changed(c *StateChange) {
 		err = &CloseError{Reason: ClientDisconnect}
 	}
 	for _, w := range watchers {
-		w.fn(nil, err)
+		_ = s.guard(w.event, func() { w.fn(nil, err) })
 	}
 }

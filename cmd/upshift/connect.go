@@ -2,7 +2,10 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -42,7 +45,11 @@ func newConnect() *cobra.Command {
 input, one a line, and what happens is printed as a line of JSON each; at the end of the
 input the connection is closed.
 
-` + connectHelp,
+` + connectHelp + `
+
+Exit status of a script: 0 all its commands have succeeded, otherwise that of the last
+that has not: 1 it is wrong, 2 there is no connection, or none any more, 3 the server
+refuses, or disconnects, 4 there is no answer in time.`,
 		Example: `  upshift connect http://localhost:3000
   printf 'join /admin {"token":"…"}\ncall stats\n' | upshift connect https://example.com`,
 		Args: cobra.ExactArgs(1),
@@ -62,47 +69,95 @@ type console struct {
 	patient time.Duration
 	manager *client.Manager
 	sockets map[string]*client.Socket
+	auths   map[string]*auth // of the sockets
 	current *client.Socket
 	answers map[string]func() // stop what answers an event
 	failed  error             // the last command's, in a script
+	unread  error             // why there are no more lines, nil at their end; set before they are closed
+}
+
+// An auth is the payload of the connect requests of a socket, which join can change.
+type auth struct {
+	mu      sync.Mutex // guards payload
+	payload json.RawMessage
+}
+
+// set reads the payload.
+func (a *auth) set(text string) error {
+	payload, err := objectOf(text)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.payload = payload
+	return nil
+}
+
+// get is an AuthFunc.
+func (a *auth) get(context.Context) (any, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.payload == nil {
+		return nil, nil
+	}
+	return a.payload, nil
 }
 
 func runConsole(cmd *cobra.Command, c *connection, target string, asJSON bool, patient time.Duration) error {
 	t := &console{
 		printer: newPrinter(cmd.OutOrStdout(), asJSON), patient: patient,
-		sockets: make(map[string]*client.Socket), answers: make(map[string]func()),
+		sockets: make(map[string]*client.Socket), auths: make(map[string]*auth), answers: make(map[string]func()),
 	}
-	lines, done, err := t.input(cmd.InOrStdin())
+	main := new(auth)
+	if c.auth != "" {
+		if err := main.set(c.auth); err != nil {
+			return err
+		}
+	}
+	c.authFunc = main.get
+	ctx, cancel := context.WithCancel(cmd.Context())
+	defer cancel()
+	lines, done, err := t.input(cmd.InOrStdin(), cancel)
 	if err != nil {
 		return err
 	}
 	defer done()
-	s, err := c.open(cmd.Context(), target, func(s *client.Socket) { follow(s, t.print) })
-	if err != nil {
+	s, err := c.open(ctx, target, func(s *client.Socket) { follow(s, t.print) })
+	switch {
+	case err != nil && ctx.Err() != nil && cmd.Context().Err() == nil:
+		return nil // it was ended from the keyboard
+	case err != nil:
 		return err
 	}
 	defer t.mute() // handlers may still be at it
 	defer func() { _ = s.Close() }()
 	t.manager, t.current = s.Manager(), s
-	t.sockets[s.Namespace()] = s
+	t.sockets[s.Namespace()], t.auths[s.Namespace()] = s, main
 	for {
 		select {
 		case text, ok := <-lines:
-			if !ok || !t.do(cmd.Context(), text) {
+			if !ok && t.unread != nil {
+				return t.unread
+			}
+			if !ok || !t.do(ctx, text) {
 				if t.pretty {
 					return nil
 				}
 				return t.failed
 			}
-		case <-cmd.Context().Done():
+		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// input begins to read lines: with editing if both ends are a terminal.
-func (t *console) input(in io.Reader) (lines <-chan string, done func(), err error) {
-	out := make(chan string)
+// input begins to read lines: with editing if both ends are a terminal. Then the keys
+// that end a program are read like all others; end is called for them at once, whatever
+// is being done.
+func (t *console) input(in io.Reader, end func()) (lines <-chan string, done func(), err error) {
+	const ahead = 16 // lines that may be typed meanwhile
+	out := make(chan string, ahead)
 	stop := make(chan struct{})
 	done = sync.OnceFunc(func() { close(stop) })
 	read := func(next func() (string, error)) {
@@ -110,6 +165,9 @@ func (t *console) input(in io.Reader) (lines <-chan string, done func(), err err
 		for {
 			text, err := next()
 			if err != nil {
+				if !errors.Is(err, io.EOF) {
+					t.unread = fmt.Errorf("standard input: %w", err)
+				}
 				return
 			}
 			select {
@@ -126,7 +184,7 @@ func (t *console) input(in io.Reader) (lines <-chan string, done func(), err err
 		scanner.Buffer(nil, longest)
 		go read(func() (string, error) {
 			if !scanner.Scan() {
-				return "", io.EOF
+				return "", cmp.Or(scanner.Err(), io.EOF)
 			}
 			return scanner.Text(), nil
 		})
@@ -141,13 +199,23 @@ func (t *console) input(in io.Reader) (lines <-chan string, done func(), err err
 		io.Writer
 	}{file, t.out}, "> ")
 	terminal.AutoCompleteCallback = complete
+	screen := t.out
 	t.mu.Lock()
 	t.out = terminal
 	t.mu.Unlock()
-	go read(terminal.ReadLine)
-	end := done
+	go func() {
+		defer end()
+		read(func() (string, error) {
+			if width, height, err := term.GetSize(int(file.Fd())); err == nil {
+				_ = terminal.SetSize(width, height) // it only matters where lines break
+			}
+			return terminal.ReadLine()
+		})
+	}()
+	reading := done
 	return out, func() {
-		end()
+		reading()
+		_, _ = io.WriteString(screen, "\r\x1b[K") // in place of the prompt
 		_ = term.Restore(int(file.Fd()), before)
 	}, nil
 }
@@ -227,17 +295,21 @@ func (t *console) join(ctx context.Context, words []string) error {
 		namespace = "/" + namespace
 	}
 	s, there := t.sockets[namespace]
+	if there && len(words) > 1 && s.Connected() {
+		return fmt.Errorf("you are in %s: leave it to come back with another auth", namespace)
+	}
+	a := t.auths[namespace]
 	if !there {
-		var o client.SocketOptions
-		if len(words) > 1 {
-			auth, err := objectOf(words[1])
-			if err != nil {
-				return err
-			}
-			o.Auth = auth
+		a = new(auth)
+	}
+	if len(words) > 1 {
+		if err := a.set(words[1]); err != nil {
+			return err
 		}
+	}
+	if !there {
 		var err error
-		if s, err = t.manager.Socket(namespace, o); err != nil {
+		if s, err = t.manager.Socket(namespace, client.SocketOptions{AuthFunc: a.get}); err != nil {
 			return err
 		}
 		follow(s, t.print)
@@ -245,11 +317,11 @@ func (t *console) join(ctx context.Context, words []string) error {
 	if !s.Connected() {
 		if err := s.Connect(ctx); err != nil {
 			if !there {
-				_ = s.Close() // another attempt can have another auth
+				_ = s.Close() // nothing is to come from it
 			}
-			return err
+			return connectError(err)
 		}
 	}
-	t.sockets[namespace], t.current = s, s
+	t.sockets[namespace], t.auths[namespace], t.current = s, a, s
 	return nil
 }

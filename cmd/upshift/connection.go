@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/cookiejar"
 	"net/url"
 	"strings"
 	"time"
@@ -34,7 +35,8 @@ type connection struct {
 	codec      string
 	timeout    time.Duration
 	insecure   bool
-	reconnect  bool // set by commands that go on when a connection is lost
+	reconnect  bool                                   // set by commands that go on when a connection is lost
+	authFunc   func(ctx context.Context) (any, error) // set by commands that know better than auth
 }
 
 // flags adds those that all commands have.
@@ -82,7 +84,7 @@ func (c *connection) options() (client.Options, error) {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // it is one
 	transport.TLSClientConfig = c.tls()
-	o.HTTPClient = &http.Client{Transport: transport}
+	o.HTTPClient = withJar(&http.Client{Transport: transport})
 	switch c.codec {
 	case "json":
 	case "msgpack":
@@ -95,7 +97,15 @@ func (c *connection) options() (client.Options, error) {
 			return o, err
 		}
 	}
+	o.Socket.AuthFunc = c.authFunc
 	return o, nil
+}
+
+// withJar is a client with a jar of its own, for balancers that go by cookie.
+func withJar(shared *http.Client) *http.Client {
+	own := *shared
+	own.Jar, _ = cookiejar.New(nil) // it never fails
+	return &own
 }
 
 // objectOf reads an auth payload.
@@ -161,8 +171,13 @@ func call(ctx context.Context, s *client.Socket, event string, args []any) ([]an
 		pointers[i] = &answer[i]
 	}
 	if err := s.Call(ctx, event, args, pointers...); err != nil {
-		if errors.Is(err, context.DeadlineExceeded) {
+		switch {
+		case errors.Is(err, context.DeadlineExceeded):
 			err = &exitError{exitNoAnswer, fmt.Errorf("no answer to %q in time", event)}
+		case errors.Is(err, client.ErrDisconnected) && client.ReasonOf(err) == client.ServerDisconnect:
+			err = &exitError{exitRefused, err}
+		case errors.Is(err, client.ErrDisconnected):
+			err = &exitError{exitNoConnection, err}
 		}
 		return nil, err
 	}
@@ -171,11 +186,11 @@ func call(ctx context.Context, s *client.Socket, event string, args []any) ([]an
 		if raw.IsZero() {
 			break
 		}
-		var v any
-		if err := raw.Bind(&v); err != nil {
+		v, err := valueOf(raw)
+		if err != nil {
 			return nil, err
 		}
-		values = append(values, withoutBytes(v))
+		values = append(values, v)
 	}
 	return values, nil
 }

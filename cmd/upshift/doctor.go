@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -8,6 +9,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/upshift-go/upshift/cmd/upshift/internal/doctor"
+)
+
+// The exit statuses of doctor besides 0 and 1.
+const (
+	exitUsage       = 2
+	exitInterrupted = 130 // as of programs that a signal has ended
 )
 
 func newDoctor() *cobra.Command {
@@ -30,25 +37,33 @@ It opens about a dozen sessions and connects to the main namespace, where it sen
 event "upshift:doctor" with payloads up to what the server says it takes.
 
 Exit status: 0 all is well, 1 there are problems (with --strict: or warnings), 2 the
-command line is wrong. docs/doctor.md explains each finding.`,
+command line is wrong, 130 it was interrupted. docs/doctor.md explains each finding.`,
 		Example: `  upshift doctor https://example.com
   upshift doctor https://example.com --origin https://app.example.com --json | jq '.findings[] | select(.severity != "ok")'`,
-		Args: cobra.ExactArgs(1),
+		Args: func(cmd *cobra.Command, words []string) error {
+			if err := cobra.ExactArgs(1)(cmd, words); err != nil {
+				return &exitError{exitUsage, err}
+			}
+			return nil
+		},
 		RunE: func(cmd *cobra.Command, words []string) error {
 			var err error
 			o.URL, o.Path, o.Auth, o.TLS = withScheme(words[0]), c.path, c.auth, c.tls()
 			o.Timeout = c.timeout
 			if o.Header, err = c.header(); err != nil {
-				return &exitError{2, err}
+				return &exitError{exitUsage, err}
 			}
 			if c.auth != "" {
 				if _, err := objectOf(c.auth); err != nil {
-					return &exitError{2, err}
+					return &exitError{exitUsage, err}
 				}
 			}
 			report, err := doctor.Run(cmd.Context(), o)
 			if err != nil {
-				return &exitError{2, err}
+				return &exitError{exitUsage, err}
+			}
+			if cmd.Context().Err() != nil { // what it says is of no meaning
+				return &exitError{exitInterrupted, context.Cause(cmd.Context())}
 			}
 			p := newPrinter(cmd.OutOrStdout(), asJSON)
 			if asJSON {
@@ -62,6 +77,7 @@ command line is wrong. docs/doctor.md explains each finding.`,
 			return nil
 		},
 	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &exitError{exitUsage, err} })
 	c.flags(cmd.Flags())
 	_ = cmd.Flags().Lookup("timeout").Value.Set("10s")
 	cmd.Flags().Lookup("timeout").DefValue = "10s"
@@ -77,9 +93,9 @@ func show(p *printer, r *doctor.Report) {
 	colours := map[doctor.Severity]string{doctor.OK: green, doctor.Skipped: faint, doctor.Warning: amber, doctor.Problem: red}
 	for _, f := range r.Findings {
 		const width = 8
-		p.write(p.paint(colours[f.Severity], fmt.Sprintf("%-*s", width, f.Severity)) + " " + f.Check + ": " + f.Says)
+		p.write(p.paint(colours[f.Severity], fmt.Sprintf("%-*s", width, f.Severity)) + " " + f.Check + ": " + visible(f.Says))
 		if f.Why != "" {
-			p.write(p.paint(faint, "           "+f.Why))
+			p.write(p.paint(faint, "           "+visible(f.Why)))
 		}
 		if f.Fix != "" {
 			p.write("         → " + f.Fix)

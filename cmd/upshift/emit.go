@@ -20,13 +20,16 @@ func newEmit() *cobra.Command {
 		Long: `Send one event, and with --ack wait for the answer and print it as a line of JSON.
 
 The path of the URL is the namespace. An argument that is JSON is sent as that, any
-other as text; {"$binary":"<base64>"} is bytes.
+other as text; {"$binary":"<base64>"} is bytes. After -- nothing is a flag, which
+arguments that begin with - need.
 
 Exit status: 0 the event was sent, or answered; 1 the command line is wrong; 2 there is
-no connection; 3 the server refuses; 4 there is no answer in time.`,
+no connection, or none any more; 3 the server refuses, or disconnects; 4 there is no
+answer in time.`,
 		Example: `  upshift emit http://localhost:3000 "chat message" hello
   upshift emit https://example.com/admin job:start '{"id":7}' --ack --auth '{"token":"…"}'
-  upshift emit localhost:3000 file '{"$binary":"AAEC"}'`,
+  upshift emit localhost:3000 file '{"$binary":"AAEC"}'
+  upshift emit localhost:3000 --ack add -- -5 7`,
 		Args: cobra.MinimumNArgs(2),
 		RunE: func(cmd *cobra.Command, words []string) error {
 			s, err := c.open(cmd.Context(), words[0], nil)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -53,9 +54,12 @@ connection; 3 the server refuses; 4 not as many events as --count in --for.`,
 					case <-ctx.Done():
 					}
 				})
-				s.OnDisconnect(func(_ context.Context, cause error) {
-					if client.ReasonOf(cause) == client.ServerDisconnect {
-						refused <- cause
+				s.OnState(func(_ context.Context, c client.StateChange) {
+					if c.State == client.Disconnected && final(c.Err) {
+						select {
+						case refused <- c.Err:
+						default: // one is enough
+						}
 					}
 				})
 			})
@@ -88,6 +92,12 @@ connection; 3 the server refuses; 4 not as many events as --count in --for.`,
 	cmd.Flags().BoolVar(&asJSON, "json", false, "lines of JSON, also on a terminal")
 	cmd.Flags().BoolVar(&states, "states", false, "say when the connection is lost and back, too")
 	return cmd
+}
+
+// final reports whether a socket that was disconnected with err stays so.
+func final(err error) bool {
+	_, refused := errors.AsType[*client.ConnectError](err)
+	return refused || errors.Is(err, client.ErrOldServer) || err != nil && client.ReasonOf(err) == client.ServerDisconnect
 }
 
 // follow has tell called with all that happens to a socket.

@@ -41,6 +41,7 @@ Exit status: 0 all connections were opened and none was lost; 2 none could be op
 			if o.Client, err = c.options(); err != nil {
 				return err
 			}
+			o.HTTPClient = withJar
 			if size > 0 {
 				o.Args = append(o.Args, strings.Repeat("x", size))
 			}
@@ -129,7 +130,7 @@ func summary(s *load.Snapshot) string {
 		}
 	}
 	for text, n := range s.Errors {
-		fmt.Fprintf(&b, "%d times: %s\n", n, text)
+		fmt.Fprintf(&b, "%d times: %s\n", n, visibleLines(text))
 	}
 	return strings.TrimSuffix(b.String(), "\n")
 }

@@ -37,7 +37,7 @@ func run(ctx context.Context, root *cobra.Command, args []string) int {
 	if err == nil {
 		return 0
 	}
-	_, _ = fmt.Fprintln(root.ErrOrStderr(), "upshift:", err)
+	_, _ = fmt.Fprintln(root.ErrOrStderr(), "upshift:", visibleLines(err.Error()))
 	if exit, ok := errors.AsType[*exitError](err); ok {
 		return exit.status
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"golang.org/x/term"
 )
@@ -68,27 +69,27 @@ func (p *printer) print(l line) {
 	}
 	where := ""
 	if l.Namespace != "" && l.Namespace != "/" {
-		where = l.Namespace + " "
+		where = visible(l.Namespace) + " "
 	}
 	switch l.Kind {
 	case "event":
-		p.write(p.paint(faint, time.Now().Format(time.TimeOnly)+" "+where) + p.paint(cyan, l.Event) + p.values(l.Args))
+		p.write(p.paint(faint, time.Now().Format(time.TimeOnly)+" "+where) + p.paint(cyan, visible(l.Event)) + p.values(l.Args))
 	case "answer":
 		p.write(p.paint(faint, time.Now().Format(time.TimeOnly)+" "+where) + p.paint(green, "answer") + p.values(l.Args))
 	case "state":
 		text := where + l.State
 		if l.ID != "" {
-			text += " as " + l.ID
+			text += " as " + visible(l.ID)
 		}
 		if l.Transport != "" {
 			text += " over " + l.Transport
 		}
 		if l.Error != "" {
-			text += ": " + l.Error
+			text += ": " + visibleLines(l.Error)
 		}
 		p.write(p.paint(faint, text))
 	default:
-		p.write(p.paint(red, where+l.Error))
+		p.write(p.paint(red, where+visibleLines(l.Error)))
 	}
 }
 
@@ -101,9 +102,35 @@ func (p *printer) values(args []any) string {
 		if len(text) > short {
 			text = "\n" + encode(arg, "  ")
 		}
-		b.WriteString(" " + text)
+		b.WriteString(" " + visibleLines(text))
 	}
 	return b.String()
+}
+
+// visible is text of a server for a terminal: with control characters, which a terminal
+// obeys, as JSON has them.
+func visible(text string) string {
+	if !strings.ContainsFunc(text, unicode.IsControl) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if unicode.IsControl(r) {
+			fmt.Fprintf(&b, `\u%04x`, r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// visibleLines is visible for text that may have several lines.
+func visibleLines(text string) string {
+	lines := strings.Split(text, "\n")
+	for i := range lines {
+		lines[i] = visible(lines[i])
+	}
+	return strings.Join(lines, "\n")
 }
 
 // mute ends printing.

@@ -91,26 +91,52 @@ func eventOf(word string) string {
 func valuesOf(args codec.Args) ([]any, error) {
 	values := make([]any, args.Len())
 	for i := range values {
-		var v any
-		if err := args.Raw(i).Bind(&v); err != nil {
+		var err error
+		if values[i], err = valueOf(args.Raw(i)); err != nil {
 			return nil, err
 		}
-		values[i] = withoutBytes(v)
 	}
 	return values, nil
 }
 
-func withoutBytes(v any) any {
+// valueOf decodes an argument for printing: numbers as they were written, since
+// identifiers are often larger than a float64 can tell apart.
+func valueOf(raw codec.Raw) (any, error) {
+	var v, exact any
+	if err := raw.Bind(&v); err != nil {
+		return nil, err
+	}
+	var text json.RawMessage
+	if raw.Bind(&text) == nil {
+		decoder := json.NewDecoder(bytes.NewReader(text))
+		decoder.UseNumber()
+		_ = decoder.Decode(&exact) // of msgpack there is no text, and no need
+	}
+	return printable(v, exact), nil
+}
+
+// printable replaces bytes by what stands for them, and numbers by those of exact.
+func printable(v, exact any) any {
 	switch v := v.(type) {
 	case []byte:
 		return map[string]any{binaryKey: base64.StdEncoding.EncodeToString(v)}
+	case float64:
+		if n, ok := exact.(json.Number); ok {
+			return n
+		}
 	case map[string]any:
+		members, _ := exact.(map[string]any)
 		for key, value := range v {
-			v[key] = withoutBytes(value)
+			v[key] = printable(value, members[key])
 		}
 	case []any:
+		elements, _ := exact.([]any)
 		for i, value := range v {
-			v[i] = withoutBytes(value)
+			var element any
+			if i < len(elements) {
+				element = elements[i]
+			}
+			v[i] = printable(value, element)
 		}
 	}
 	return v

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -16,7 +17,8 @@ import (
 
 // Options say what to look at.
 type Options struct {
-	// URL is that of the server: http, https, ws or wss. Its path is not looked at.
+	// URL is that of the server: http, https, ws or wss. Its path is not looked at;
+	// its query is added to that of each request.
 	URL string
 	// Path is where the server is mounted. Default "/socket.io/".
 	Path string
@@ -84,7 +86,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		return nil, err
 	}
 	began := time.Now()
-	r := &Report{URL: p.base.String()}
+	r := &Report{URL: p.address()}
 	hello, findings := p.reach(ctx)
 	r.Findings = findings
 	if hello != nil {
@@ -100,6 +102,10 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		for _, f := range found {
 			r.Findings = append(r.Findings, f...)
 		}
+	}
+	for i := range r.Findings {
+		why := queryIn.ReplaceAllString(r.Findings[i].Why, "")
+		r.Findings[i].Why = strings.ReplaceAll(why, "\n", "; ") // of several errors
 	}
 	r.Took = time.Since(began)
 	return r, nil
@@ -139,6 +145,16 @@ func newPatient(o Options) (*patient, error) {
 	}
 	base.Path = o.Path
 	return &patient{o: o, base: base}, nil
+}
+
+// queryIn matches the queries of requests in errors. They may have secrets in them.
+var queryIn = regexp.MustCompile(`\?EIO=4[^"\s]*`)
+
+// address is where the server is, without what may be secret.
+func (p *patient) address() string {
+	address := *p.base
+	address.User, address.RawQuery = nil, ""
+	return address.String()
 }
 
 // ok is the finding that all is well.

@@ -22,6 +22,7 @@ import (
 	"github.com/upshift-go/upshift/core"
 	"github.com/upshift-go/upshift/transports"
 	"github.com/upshift-go/upshift/transports/polling"
+	"github.com/upshift-go/upshift/transports/ws"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -130,9 +131,7 @@ func TestNotThere(t *testing.T) {
 	_, bad = examine(t, doctor.Options{URL: tls.URL})
 	only(t, bad, "reach", "certificate")
 	_, bad = examine(t, doctor.Options{URL: strings.Replace(tls.URL, "https", "http", 1)})
-	if len(bad) != 1 {
-		t.Errorf("found %v", bad)
-	}
+	only(t, bad, "reach", "https://")
 	plain := serve(t, core.Options{})
 	_, bad = examine(t, doctor.Options{URL: strings.Replace(plain.URL, "http", "https", 1)})
 	only(t, bad, "reach", "TLS")
@@ -223,6 +222,98 @@ func TestStickyByCookie(t *testing.T) {
 
 // A proxy that cuts idle connections does so for both transports.
 func TestIdleTimeout(t *testing.T) {
+	url, stop := impatient(t, false)
+	defer stop()
+	_, bad := examine(t, doctor.Options{URL: url})
+	only(t, bad, "heartbeat", "cuts", "proxy_read_timeout")
+}
+
+// A firewall that forgets idle connections tells nobody.
+func TestIdleConnectionsAreForgotten(t *testing.T) {
+	url, stop := impatient(t, true)
+	defer stop()
+	r, _ := examine(t, doctor.Options{URL: url})
+	for _, transport := range []string{"polling", "WebSocket"} {
+		if !slices.ContainsFunc(r.Findings, func(f doctor.Finding) bool {
+			return f.Check == "heartbeat" && f.Severity == doctor.Problem && strings.Contains(f.Says, "No ping comes") && strings.Contains(f.Says, transport)
+		}) {
+			t.Errorf("it does not speak of %s", transport)
+		}
+	}
+}
+
+// Where no connection can be made, nothing is said about how long it would last.
+func TestHeartbeatIsNotInvented(t *testing.T) {
+	servers := []*httptest.Server{serve(t, core.Options{}), serve(t, core.Options{})}
+	site := proxy(t, func(p *httputil.ReverseProxy) {
+		p.Rewrite = func(r *httputil.ProxyRequest) {
+			which := 0
+			if r.In.URL.Query().Has("sid") {
+				which = 1
+			}
+			target, _ := url.Parse(servers[which].URL)
+			r.SetURL(target)
+			r.Out.Header.Del("Upgrade")
+		}
+	})
+	r, _ := examine(t, doctor.Options{URL: site.URL, Timeout: time.Second})
+	for _, f := range r.Findings {
+		if f.Check == "heartbeat" && f.Severity != doctor.Skipped {
+			t.Errorf("found %+v", f)
+		}
+	}
+}
+
+// All requests have what clients send: the query of the URL and the header, Host as well.
+func TestQueryAndHost(t *testing.T) {
+	behind := serve(t, core.Options{PingInterval: beat, PingTimeout: time.Second})
+	target, _ := url.Parse(behind.URL)
+	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Host != "app.example" || r.URL.Query().Get("token") != "secret" {
+			t.Errorf("%s %s is for %s", r.Method, r.URL, r.Host)
+		}
+		forward.ServeHTTP(w, r)
+	}))
+	defer site.Close()
+	with := strings.Replace(site.URL, "://", "://me:password@", 1) + "/?token=secret"
+	r, bad := examine(t, doctor.Options{URL: with, Header: http.Header{"Host": {"app.example"}}})
+	if len(bad) > 0 || strings.Contains(r.URL, "password") || strings.Contains(r.URL, "secret") {
+		t.Errorf("found %v at %s", bad, r.URL)
+	}
+}
+
+// A client that is thrown out while it waits for WebSocket has not just stayed on polling.
+func TestThrownOut(t *testing.T) {
+	srv, err := core.New(core.Options{UpgradeTimeout: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Of("/").OnConnect(func(_ context.Context, s *core.Socket) error {
+		time.AfterFunc(0, s.Disconnect)
+		return nil
+	})
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("transport") == "websocket" && r.URL.Query().Has("sid") {
+			<-r.Context().Done()
+			return
+		}
+		srv.ServeHTTP(w, r)
+	}))
+	defer site.Close()
+	defer func() { _ = srv.Shutdown(context.Background()) }()
+	r, bad := examine(t, doctor.Options{URL: site.URL, Quick: true})
+	if len(bad) > 0 || !slices.ContainsFunc(r.Findings, func(f doctor.Finding) bool {
+		return f.Check == "upgrade" && f.Severity == doctor.Skipped && strings.Contains(f.Says, "disconnects")
+	}) {
+		t.Errorf("found %+v", r.Findings)
+	}
+}
+
+// impatient puts what passes on nothing more, or ends, when nothing happens in front of a
+// server.
+func impatient(t *testing.T, silently bool) (url string, stop func()) {
+	t.Helper()
 	behind := serve(t, core.Options{PingInterval: 2 * beat, PingTimeout: time.Second})
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -235,24 +326,30 @@ func TestIdleTimeout(t *testing.T) {
 			if err != nil {
 				return
 			}
-			all.Go(func() { relay(conn, behind.Listener.Addr().String(), beat/2) })
+			all.Go(func() { relay(conn, behind.Listener.Addr().String(), beat/2, silently) })
 		}
 	})
-	defer all.Wait()
-	defer func() { _ = l.Close() }()
-	_, bad := examine(t, doctor.Options{URL: "http://" + l.Addr().String()})
-	only(t, bad, "heartbeat", "cuts", "proxy_read_timeout")
+	return "http://" + l.Addr().String(), func() {
+		_ = l.Close()
+		all.Wait()
+	}
 }
 
-// relay passes on what both sides say until both are silent for a time.
-func relay(client net.Conn, to string, idle time.Duration) {
+// relay passes on what both sides say until both are silent for a time. Then it ends, or
+// silently passes on nothing more.
+func relay(client net.Conn, to string, idle time.Duration, silently bool) {
 	defer func() { _ = client.Close() }()
 	server, err := (&net.Dialer{}).DialContext(context.Background(), "tcp", to)
 	if err != nil {
 		return
 	}
 	defer func() { _ = server.Close() }()
+	var forgotten atomic.Bool
 	timer := time.AfterFunc(idle, func() {
+		if silently {
+			forgotten.Store(true)
+			return
+		}
 		_ = client.Close()
 		_ = server.Close()
 	})
@@ -266,6 +363,9 @@ func relay(client net.Conn, to string, idle time.Duration) {
 				if err != nil {
 					_ = way[1].Close()
 					return
+				}
+				if forgotten.Load() {
+					continue
 				}
 				timer.Reset(idle)
 				if _, err := way[1].Write(buf[:n]); err != nil {
@@ -309,9 +409,64 @@ func TestCORS(t *testing.T) {
 	}
 }
 
+// A server may refuse a page and name it in the header all the same, and a wildcard is not
+// for requests with cookies.
+func TestCORSInName(t *testing.T) {
+	const page = "https://app.example"
+	behind := serve(t, core.Options{})
+	target, _ := url.Parse(behind.URL)
+	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(target)
+		r.Out.Header.Del("Origin")
+	}}
+	var forbidding atomic.Bool
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		w.Header().Set("Access-Control-Allow-Credentials", "true")
+		if forbidding.Load() && r.Header.Get("Origin") != "" && r.URL.Query().Get("transport") == "polling" {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		forward.ServeHTTP(w, r)
+	}))
+	defer site.Close()
+	r, bad := examine(t, doctor.Options{URL: site.URL, Quick: true, Origin: page})
+	if len(bad) > 0 || !slices.ContainsFunc(r.Findings, func(f doctor.Finding) bool {
+		return f.Check == "cors" && strings.Contains(f.Says, "without cookies")
+	}) {
+		t.Errorf("found %+v", r.Findings)
+	}
+	forbidding.Store(true)
+	_, bad = examine(t, doctor.Options{URL: site.URL, Quick: true, Origin: page})
+	only(t, bad, "cors", "refuses")
+}
+
 func TestPollingOnly(t *testing.T) {
 	_, bad := examine(t, doctor.Options{URL: serve(t, core.Options{Transports: []transports.Transport{polling.New(polling.Options{})}}).URL, Quick: true})
 	only(t, bad, "websocket", "does not offer")
+}
+
+// A server without polling is one all the same, and its WebSocket is looked at.
+func TestWebSocketOnly(t *testing.T) {
+	r, bad := examine(t, doctor.Options{URL: serve(t, core.Options{Transports: []transports.Transport{ws.New(ws.Options{})}}).URL, Quick: true})
+	only(t, bad, "reach", "polling", `transports: ["websocket"]`)
+	if !slices.ContainsFunc(r.Findings, func(f doctor.Finding) bool { return f.Check == "websocket" && f.Severity == doctor.OK }) {
+		t.Errorf("found %+v", r.Findings)
+	}
+}
+
+// Servers before Engine.IO 6.2 do not say what they take.
+func TestNoMaxPayload(t *testing.T) {
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `0{"sid":"x","upgrades":[],"pingInterval":25000,"pingTimeout":20000}`)
+	}))
+	defer site.Close()
+	r, _ := examine(t, doctor.Options{URL: site.URL, Quick: true, Timeout: time.Second})
+	for _, f := range r.Findings {
+		if strings.Contains(f.Says, " 0 bytes") {
+			t.Errorf("found %+v", f)
+		}
+	}
 }
 
 func TestOptions(t *testing.T) {

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -18,81 +19,133 @@ func (p *patient) heartbeat(ctx context.Context, hello *handshake) []Finding {
 	if p.o.Quick {
 		return []Finding{{Check: "heartbeat", Severity: Skipped, Says: "It was not waited for a heartbeat."}}
 	}
-	var polling, webSocket []Finding
-	var both sync.WaitGroup
-	both.Go(func() { polling = p.idlePoll(ctx, hello) })
-	both.Go(func() { webSocket = p.idleWebSocket(ctx, hello) })
+	var (
+		both               sync.WaitGroup
+		polling, webSocket []Finding
+		polled, socketed   bool
+	)
+	both.Go(func() { polling, polled = p.idlePoll(ctx, hello) })
+	both.Go(func() { webSocket, socketed = p.idleWebSocket(ctx, hello) })
 	both.Wait()
-	found := slices.Concat(polling, webSocket)
-	if len(found) == 0 {
-		return []Finding{ok("heartbeat", "Connections on which nothing happens last from one heartbeat to the next, %d s.", hello.PingInterval/1000)}
+	if found := slices.Concat(polling, webSocket); len(found) > 0 {
+		return found
 	}
-	return found
+	var lasted []string
+	if polled {
+		lasted = append(lasted, "polls")
+	}
+	if socketed {
+		lasted = append(lasted, "WebSockets")
+	}
+	if len(lasted) == 0 {
+		return []Finding{{Check: "heartbeat", Severity: Skipped, Says: "There is no connection on which a heartbeat could be waited for.", Fix: "See what else was found."}}
+	}
+	return []Finding{ok("heartbeat", "Connections on which nothing happens (%s) last from one heartbeat to the next, %d s.", strings.Join(lasted, " and "), hello.PingInterval/1000)}
 }
 
 const idleFix = "Make the proxy's timeouts longer than pingInterval (nginx: proxy_read_timeout, proxy_send_timeout; HAProxy: timeout client, server, tunnel; AWS: idle timeout), or pingInterval of the server shorter."
 
-// idlePoll waits for the ping by polling.
-func (p *patient) idlePoll(ctx context.Context, hello *handshake) []Finding {
+// idlePoll waits for the ping by polling, and reports whether it could.
+func (p *patient) idlePoll(ctx context.Context, hello *handshake) (found []Finding, waited bool) {
 	s, _, err := p.caller(true).open(ctx)
 	if err != nil || s == nil {
-		return nil // sticky says so
+		return nil, false // sticky says so
 	}
 	defer s.end(ctx)
 	a, err := s.poll(ctx, hello.interval()+p.o.Timeout)
 	early := a.took < hello.interval()*9/10
 	switch {
 	case err == nil && a.status == http.StatusOK:
-		return nil
+		return nil, true
 	case err == nil && strings.Contains(a.body, "Session ID unknown"):
-		return nil // sticky says so
+		return nil, false // sticky says so
 	case early:
 		return []Finding{{
 			Check: "heartbeat", Severity: Problem,
 			Says: fmt.Sprintf("Something cuts a poll off after %d s, but the server may let it wait for %d s: clients lose their connection again and again.", int(a.took.Seconds()+0.5), hello.PingInterval/1000),
 			Why:  reason(a, err), Fix: idleFix,
-		}}
+		}}, true
 	default:
 		return []Finding{{
 			Check: "heartbeat", Severity: Problem, Says: fmt.Sprintf("No ping comes by polling in %d s.", int(a.took.Seconds()+0.5)),
-			Why: reason(a, err), Fix: "A proxy may hold responses back: turn its buffering off for the path (nginx: proxy_buffering off).",
-		}}
+			Why: reason(a, err), Fix: "A proxy may hold responses back: turn its buffering off for the path (nginx: proxy_buffering off). Or a firewall forgets connections on which nothing happens: its time must be longer than pingInterval.",
+		}}, true
 	}
 }
 
-// idleWebSocket waits for the ping on a WebSocket.
-func (p *patient) idleWebSocket(ctx context.Context, hello *handshake) []Finding {
-	ctx, cancel := context.WithTimeout(ctx, hello.interval()+p.o.Timeout)
-	defer cancel()
-	c, err := p.connect(ctx, "websocket")
+// idleWebSocket waits for the ping on a WebSocket, and reports whether it could.
+func (p *patient) idleWebSocket(ctx context.Context, hello *handshake) (found []Finding, waited bool) {
+	by, heard := p.caller(true).listening()
+	c, gone, err := p.connect(ctx, by, "websocket")
 	if err != nil {
-		return nil // websocket or upgrade say so
+		return nil, false // websocket or upgrade say so
 	}
 	defer func() { _ = c.Close() }()
-	gone := make(chan error, 1)
-	c.OnDisconnect(func(_ context.Context, cause error) {
-		select {
-		case gone <- cause:
-		default:
-		}
-	})
 	began := time.Now()
-	select {
-	case cause := <-gone:
-		idle := time.Since(began)
-		if client.ReasonOf(cause) == client.ServerDisconnect {
-			return nil // it does not want the doctor
-		}
+	late := time.NewTimer(hello.interval() + p.o.Timeout)
+	defer late.Stop()
+	forgotten := func() []Finding {
 		return []Finding{{
 			Check: "heartbeat", Severity: Problem,
-			Says: fmt.Sprintf("Something cuts a WebSocket off on which nothing happens for %d s, but the server pings every %d s: clients lose their connection again and again.", int(idle.Seconds()+0.5), hello.PingInterval/1000),
-			Why:  cause.Error(), Fix: idleFix,
+			Says: fmt.Sprintf("No ping comes on a WebSocket in %d s, and no end: something forgets connections on which nothing happens, and tells nobody.", int(time.Since(began).Seconds()+0.5)),
+			Why:  fmt.Sprintf("the server pings every %d s", hello.PingInterval/1000), Fix: idleFix,
 		}}
-	case <-time.After(hello.interval() + time.Second): // the ping has come, or the client would have noticed
-		return nil
-	case <-ctx.Done():
-		return nil
 	}
+	for {
+		select {
+		case <-heard:
+			if time.Since(began) >= hello.interval()*9/10 {
+				return nil, true
+			}
+		case cause := <-gone:
+			switch client.ReasonOf(cause) {
+			case client.ServerDisconnect:
+				return nil, false // it does not want the doctor
+			case client.PingTimeout:
+				return forgotten(), true
+			default:
+				return []Finding{{
+					Check: "heartbeat", Severity: Problem,
+					Says: fmt.Sprintf("Something cuts a WebSocket off on which nothing happens for %d s, but the server pings every %d s: clients lose their connection again and again.", int(time.Since(began).Seconds()+0.5), hello.PingInterval/1000),
+					Why:  cause.Error(), Fix: idleFix,
+				}}, true
+			}
+		case <-late.C:
+			return forgotten(), true
+		case <-ctx.Done():
+			return nil, false
+		}
+	}
+}
+
+// listening has a caller tell, by a channel that is never full, when something comes over
+// one of its connections.
+func (c *caller) listening() (*caller, <-chan struct{}) {
+	heard := make(chan struct{}, 1)
+	transport := c.client.Transport.(*http.Transport) //nolint:forcetypeassert // caller makes it
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		return &heardConn{conn, heard}, err //nolint:wrapcheck // it says what
+	}
+	return c, heard
+}
+
+// A heardConn tells when something comes.
+type heardConn struct {
+	net.Conn
+	heard chan<- struct{}
+}
+
+// Read implements io.Reader.
+func (c *heardConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		select {
+		case c.heard <- struct{}{}:
+		default: // it has been told
+		}
+	}
+	return n, err //nolint:wrapcheck // as it is
 }
 
 // payload checks that what the server takes comes through, by polling.
@@ -162,7 +215,12 @@ func (p *patient) cors(ctx context.Context, _ *handshake) []Finding {
 			Why: fmt.Sprintf("Access-Control-Allow-Origin is %q, %s", allowed, a.text()), Fix: fix,
 		}}
 	}
+	if hello, err := readHandshake(a.body); err == nil {
+		(&session{c, hello.SID}).end(ctx)
+	}
 	switch {
+	case a.status != http.StatusOK:
+		return problem("The server refuses requests from pages of %s: status %d.", p.o.Origin, a.status)
 	case len(allowed) == 0:
 		return problem("Pages of %s may not use the server: browsers block polling.", p.o.Origin)
 	case len(allowed) > 1:
@@ -170,10 +228,8 @@ func (p *patient) cors(ctx context.Context, _ *handshake) []Finding {
 	case allowed[0] != "*" && allowed[0] != p.o.Origin:
 		return problem("Pages of %s may not use the server, only those of %s.", p.o.Origin, allowed[0])
 	}
-	if hello, err := readHandshake(a.body); err == nil {
-		(&session{c, hello.SID}).end(ctx)
-	}
-	if a.header.Get("Access-Control-Allow-Credentials") != "true" {
+	// A wildcard is not for requests with cookies, whatever else is said.
+	if a.header.Get("Access-Control-Allow-Credentials") != "true" || allowed[0] == "*" {
 		return []Finding{ok("cors", "Pages of %s may use the server, without cookies.", p.o.Origin)}
 	}
 	return []Finding{ok("cors", "Pages of %s may use the server, also with cookies.", p.o.Origin)}

@@ -25,6 +25,14 @@ type handshake struct {
 
 func (h *handshake) interval() time.Duration { return time.Duration(h.PingInterval) * time.Millisecond }
 
+// payloads is how large payloads may be; servers before Engine.IO 6.2 do not say.
+func (h *handshake) payloads() string {
+	if h.MaxPayload <= 0 {
+		return "nothing about payloads"
+	}
+	return fmt.Sprintf("payloads up to %d bytes", h.MaxPayload)
+}
+
 var errNoHandshake = errors.New("it is no handshake of Engine.IO 4")
 
 func readHandshake(body string) (*handshake, error) {
@@ -55,9 +63,16 @@ func (p *patient) reach(ctx context.Context) (*handshake, []Finding) {
 		(&session{c, hello.SID}).end(ctx)
 		return hello, []Finding{
 			ok("reach", "The server answers at %s in %d ms.", p.base.Path, a.took.Milliseconds()),
-			ok("protocol", "It speaks Engine.IO 4, which is Socket.IO 3 and 4: pings every %d ms, %d ms for the answer, payloads up to %d bytes.",
-				hello.PingInterval, hello.PingTimeout, hello.MaxPayload),
+			ok("protocol", "It speaks Engine.IO 4, which is Socket.IO 3 and 4: pings every %d ms, %d ms for the answer, %s.",
+				hello.PingInterval, hello.PingTimeout, hello.payloads()),
 		}
+	}
+	const unknownTransport = 0
+	if r, refused := a.refusal(); refused && *r.Code == unknownTransport {
+		return nil, append([]Finding{{
+			Check: "reach", Severity: Warning, Says: "The server does not offer polling: clients that begin with it, as those in browsers do, cannot connect.",
+			Why: a.text(), Fix: `Give clients transports: ["websocket"], or allow the transport polling at the server. Only the WebSocket has been looked at.`,
+		}}, p.websocket(ctx, &handshake{Upgrades: []string{"websocket"}})...)
 	}
 	return nil, []Finding{p.explain(ctx, c, a)}
 }
@@ -109,6 +124,9 @@ func (p *patient) explain(ctx context.Context, c *caller, a *answer) Finding {
 	case refused:
 		f.Says = "There is a Socket.IO server, and it refuses: " + r.Message + "."
 		f.Fix = "Its middleware or a limit of it says so; see its log."
+	case a.status == http.StatusBadRequest && p.base.Scheme == "http" && strings.Contains(a.body, "HTTPS"):
+		f.Says = "The server speaks TLS on this port."
+		f.Fix = "Use https://."
 	case a.status >= 300 && a.status < 400:
 		f.Says = fmt.Sprintf("The server sends clients elsewhere, to %s: browsers follow that for polling, but never for WebSocket.", a.header.Get("Location"))
 		f.Fix = "Use the final URL in clients."

@@ -66,18 +66,9 @@ func (p *patient) caller(cookies bool) *caller {
 func (c *caller) do(ctx context.Context, timeout time.Duration, method, path string, query url.Values, body []byte, header http.Header) (*answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	target := *c.p.base
-	target.Path = path
-	target.RawQuery = query.Encode()
-	request, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(body))
+	request, err := c.request(ctx, method, path, query, bytes.NewReader(body), header)
 	if err != nil {
-		return nil, fmt.Errorf("doctor: %w", err)
-	}
-	for _, h := range []http.Header{c.p.o.Header, header} {
-		maps.Copy(request.Header, h)
-	}
-	if host := c.p.o.Header.Get("Host"); host != "" {
-		request.Host = host
+		return nil, err
 	}
 	if method == http.MethodPost {
 		request.Header.Set("Content-Type", "text/plain;charset=UTF-8")
@@ -91,6 +82,25 @@ func (c *caller) do(ctx context.Context, timeout time.Duration, method, path str
 	const most = 1 << 20
 	text, err := io.ReadAll(io.LimitReader(response.Body, most))
 	return &answer{response.StatusCode, response.Header, string(text), time.Since(began)}, err //nolint:wrapcheck // the same
+}
+
+// request makes a request, as it is to be sent.
+func (c *caller) request(ctx context.Context, method, path string, query url.Values, body io.Reader, header http.Header) (*http.Request, error) {
+	target := *c.p.base
+	target.Path = path
+	// In the order of clients, which add what is theirs.
+	target.RawQuery = strings.TrimSuffix(query.Encode()+"&"+target.RawQuery, "&")
+	request, err := http.NewRequestWithContext(ctx, method, target.String(), body)
+	if err != nil {
+		return nil, fmt.Errorf("doctor: %w", err)
+	}
+	for _, h := range []http.Header{c.p.o.Header, header} {
+		maps.Copy(request.Header, h)
+	}
+	if host := c.p.o.Header.Get("Host"); host != "" {
+		request.Host = host
+	}
+	return request, nil
 }
 
 // A session is one of polling.

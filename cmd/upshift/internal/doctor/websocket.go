@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -53,14 +52,9 @@ func (p *patient) websocket(ctx context.Context, hello *handshake) []Finding {
 func (c *caller) switching(ctx context.Context, header http.Header) (*answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.p.o.Timeout)
 	defer cancel()
-	target := *c.p.base
-	target.RawQuery = query("", "websocket").Encode()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+	request, err := c.request(ctx, http.MethodGet, c.p.base.Path, query("", "websocket"), http.NoBody, header)
 	if err != nil {
-		return nil, fmt.Errorf("doctor: %w", err)
-	}
-	for _, h := range []http.Header{c.p.o.Header, header} {
-		maps.Copy(request.Header, h)
+		return nil, err
 	}
 	began := time.Now()
 	response, err := c.client.Do(request)
@@ -110,7 +104,8 @@ func (p *patient) upgrade(ctx context.Context, hello *handshake) []Finding {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*p.o.Timeout)
 	defer cancel()
-	c, err := p.connect(ctx, "polling", "websocket")
+	began := time.Now()
+	c, gone, err := p.connect(ctx, p.caller(true), "polling", "websocket")
 	if refused, is := errors.AsType[*client.ConnectError](err); is {
 		return []Finding{{
 			Check: "upgrade", Severity: Skipped, Says: "The main namespace refuses the doctor: " + refused.Message + ".",
@@ -124,10 +119,17 @@ func (p *patient) upgrade(ctx context.Context, hello *handshake) []Finding {
 		}}
 	}
 	defer func() { _ = c.Close() }()
-	began := time.Now()
 	for c.Transport() != "websocket" {
 		select {
 		case <-time.After(5 * time.Millisecond):
+		case cause := <-gone:
+			if client.ReasonOf(cause) == client.ServerDisconnect {
+				return []Finding{{Check: "upgrade", Severity: Skipped, Says: "The main namespace disconnects the doctor.", Fix: "Give it what it wants with --auth or --header."}}
+			}
+			return []Finding{{
+				Check: "upgrade", Severity: Problem, Says: "A client that begins with polling loses its connection before it is on WebSocket.", Why: cause.Error(),
+				Fix: "See what was found for sticky, and the log of the server.",
+			}}
 		case <-ctx.Done():
 			return []Finding{{
 				Check: "upgrade", Severity: Problem, Says: "Clients connect, but stay on polling: the upgrade to WebSocket does not succeed.",
@@ -136,14 +138,15 @@ func (p *patient) upgrade(ctx context.Context, hello *handshake) []Finding {
 			}}
 		}
 	}
-	return []Finding{ok("upgrade", "A client connects with polling and is on WebSocket %d ms later.", time.Since(began).Milliseconds())}
+	return []Finding{ok("upgrade", "A client that begins with polling is on WebSocket after %d ms.", time.Since(began).Milliseconds())}
 }
 
-// connect connects to the main namespace.
-func (p *patient) connect(ctx context.Context, transports ...string) (*client.Socket, error) {
+// connect connects to the main namespace, by way of a caller. gone gets the cause when
+// that is over.
+func (p *patient) connect(ctx context.Context, by *caller, transports ...string) (c *client.Socket, gone <-chan error, err error) {
 	o := client.Options{
 		Path: p.base.Path, Header: p.o.Header, Transports: transports, FirstTransportOnly: true, Timeout: p.o.Timeout,
-		HTTPClient:   p.caller(true).client,
+		HTTPClient:   by.client,
 		Reconnection: client.Reconnection{Disabled: true},
 	}
 	if p.o.Auth != "" {
@@ -151,5 +154,14 @@ func (p *patient) connect(ctx context.Context, transports ...string) (*client.So
 	}
 	base := *p.base
 	base.Path = "/"
-	return client.Dial(ctx, base.String(), o)
+	if c, err = client.New(base.String(), o); err != nil {
+		return nil, nil, err
+	}
+	causes := make(chan error, 1) // it does not connect again
+	c.OnDisconnect(func(_ context.Context, cause error) { causes <- cause })
+	if err = c.Connect(ctx); err != nil {
+		_ = c.Close() // it has no connection
+		return nil, nil, err
+	}
+	return c, causes, nil
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
+	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,9 +22,11 @@ import (
 // Options say what the load is.
 type Options struct {
 	// URL is the server's, with the namespace as its path, and Client are the
-	// options of each client. They share its HTTPClient.
-	URL    string
-	Client client.Options
+	// options of each client. HTTPClient makes the one of each client from that of
+	// Client; if it is nil, they share it.
+	URL        string
+	Client     client.Options
+	HTTPClient func(shared *http.Client) *http.Client
 	// Connections is how many there are. Ramp is how many are opened a second; 0 is
 	// as fast as it goes.
 	Connections int
@@ -37,6 +41,9 @@ type Options struct {
 	// Ack waits for the answer of each event, and measures how long it takes.
 	Ack bool
 }
+
+// maxRate is more than one client can send.
+const maxRate = 1e6
 
 // opening is how many connections are opened at the same time.
 const opening = 200
@@ -93,6 +100,9 @@ func New(o Options) (*Load, error) {
 	if o.Connections < 1 || o.Ramp < 0 || o.Rate < 0 || o.Duration < 0 {
 		return nil, errors.New("load: a number is negative, or there are no connections")
 	}
+	if o.Rate > maxRate {
+		return nil, fmt.Errorf("load: the rate is more than %d events a second", int(maxRate))
+	}
 	if _, err := client.NewManager(o.URL, o.Client); err != nil {
 		return nil, fmt.Errorf("load: %w", err)
 	}
@@ -107,6 +117,9 @@ func New(o Options) (*Load, error) {
 func (l *Load) Run(ctx context.Context) {
 	l.began = time.Now()
 	sockets := l.open(ctx)
+	if len(sockets) == 0 {
+		return
+	}
 	var all sync.WaitGroup
 	end, cancel := context.WithTimeout(ctx, l.o.Duration)
 	defer cancel()
@@ -161,7 +174,11 @@ func (l *Load) open(ctx context.Context) []*client.Socket {
 }
 
 func (l *Load) dial(ctx context.Context) *client.Socket {
-	s, err := client.New(l.o.URL, l.o.Client)
+	o := l.o.Client
+	if l.o.HTTPClient != nil {
+		o.HTTPClient = l.o.HTTPClient(o.HTTPClient)
+	}
+	s, err := client.New(l.o.URL, o)
 	if err != nil {
 		l.fail(&l.failed, err)
 		return nil
@@ -236,12 +253,16 @@ func (l *Load) record(h *hdrhistogram.Histogram, took time.Duration) {
 	_ = h.RecordValue(min(max(took.Microseconds(), 1), h.HighestTrackableValue())) // it is in range
 }
 
+// differs matches what makes errors of one kind different: the query of a request, and
+// the port at this end.
+var differs = regexp.MustCompile(`\?EIO=4[^"\s]*|[^\s]+->`)
+
 func (l *Load) fail(counter *atomic.Int64, err error) {
 	counter.Add(1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	const kinds = 20
-	if text := err.Error(); l.errors[text] > 0 || len(l.errors) < kinds {
+	if text := differs.ReplaceAllString(err.Error(), ""); l.errors[text] > 0 || len(l.errors) < kinds {
 		l.errors[text]++
 	}
 }
