@@ -66,7 +66,8 @@ func (t *Target) emitHere(ctx context.Context, n *Namespace, event string, args 
 func (t *Target) sendHere(n *Namespace, event string, args []any) (int, error) {
 	t.scope(n, event)
 	if n.recovery != nil {
-		return n.recovery.broadcast(t, event, args)
+		kept := *t // as in Socket.emit
+		return n.recovery.broadcast(&kept, event, args)
 	}
 	packets, err := n.server.encode(codec.Packet{Type: codec.Event, Namespace: n.name, Event: event, Args: args})
 	if err != nil {
@@ -151,7 +152,8 @@ func (s *Socket) emit(t *Target, event string, args []any) error {
 	s.tellOutgoing(event, args)
 	if n.recovery != nil {
 		if s.hasConnected() {
-			return n.recovery.send(s, t, event, args)
+			kept := *t // what goes through an interface is on the heap, and need not be without recovery
+			return n.recovery.send(s, &kept, event, args)
 		}
 		// There is no offset yet. Clients take the last element of an event for
 		// it if it is text, the event's name included.

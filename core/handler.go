@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"sync"
 
 	"github.com/upshift-go/upshift/codec"
 )
@@ -30,7 +31,8 @@ type Handler func(ctx context.Context, r *Request) error
 type Middleware func(next Handler) Handler
 
 // A Request is one event, or one connect, on its way to its handler. It is
-// valid until the handler returns and belongs to the goroutine that runs it.
+// valid until the handler returns and belongs to the goroutine that runs it: then
+// it becomes another one. Its Socket, Event and Args may be kept.
 type Request struct {
 	// Socket is the client. During a connect it has an id and may join
 	// rooms, but is not connected yet and no broadcast reaches it.
@@ -50,6 +52,23 @@ type Request struct {
 	next *Request // in the queue of its socket
 }
 
+// requests are used again: of all that an event leaves behind they would be most.
+var requests = sync.Pool{New: func() any { return new(Request) }}
+
+// newRequest returns the request of an event.
+func newRequest(s *Socket, e *codec.Received) *Request {
+	r := requests.Get().(*Request) //nolint:forcetypeassert // the pool holds nothing else
+	r.Socket, r.Event, r.Args = s, e.Event, e.Args
+	r.acked, r.id = e.HasID, e.ID
+	return r
+}
+
+// free is called when the request of an event has been handled.
+func (r *Request) free() {
+	*r = Request{}
+	requests.Put(r)
+}
+
 // Connect reports whether the client wants to connect, rather than having
 // sent an event.
 func (r *Request) Connect() bool { return r.connect }
@@ -62,7 +81,8 @@ func (r *Request) WantsAnswer() bool { return r.acked }
 func (r *Request) Bind(pointers ...any) error { return r.Args.Bind(pointers...) }
 
 // Answer is what the handler answered: the arguments of the acknowledgement.
-// Middleware sees it after next has returned nil.
+// Middleware sees it after next has returned nil. The slice is valid as long as r
+// is.
 func (r *Request) Answer() []any { return r.answer }
 
 // SetAnswer replaces the answer. It is sent when the outermost middleware has

@@ -88,7 +88,7 @@ func (s *Socket) enqueue(r *codec.Received) bool {
 		s.mu.Unlock()
 		return true // the event has come too late
 	}
-	s.queue.push(&Request{Socket: s, Event: r.Event, Args: r.Args, acked: r.HasID, id: r.ID}, size)
+	s.queue.push(newRequest(s, r), size)
 	run := s.startLocked()
 	s.mu.Unlock()
 	if waited {
@@ -135,6 +135,7 @@ func (s *Socket) work() {
 				corked = true
 			}
 			s.handle(r)
+			r.free()
 			continue
 		case cause != nil && stage != ended:
 			s.queue.stage = ended
