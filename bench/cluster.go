@@ -221,27 +221,32 @@ func (c *cluster) during(p plan, run func(until time.Time) (int64, error)) (l cl
 	if _, err := run(time.Now().Add(p.length / 4)); err != nil {
 		return l, err
 	}
-	spend := func(sign time.Duration) error {
-		spent, err := c.broker.cpu()
-		l.broker += sign * spent
-		for i, node := range c.nodes {
-			spent, nodeErr := node.cpu()
-			l.servers[i] += sign * spent
-			err = errors.Join(err, nodeErr)
-		}
-		return err
-	}
-	if err := spend(-1); err != nil {
+	before, err := c.spent()
+	if err != nil {
 		return l, err
 	}
 	began := time.Now()
 	l.received, err = run(began.Add(p.length))
 	l.took = time.Since(began)
-	err = errors.Join(err, spend(1))
 	if err == nil && l.received == 0 {
 		err = errors.New("no message was delivered")
 	}
-	return l, err
+	after, cpuErr := c.spent()
+	for i := range l.servers {
+		l.servers[i] = after[i] - before[i]
+	}
+	l.broker = after[clusterServers] - before[clusterServers]
+	return l, errors.Join(err, cpuErr)
+}
+
+// spent is the CPU time of the servers and, last, of the broker.
+func (c *cluster) spent() (all [clusterServers + 1]time.Duration, err error) {
+	for i, process := range append(slices.Clone(c.nodes), c.broker) {
+		var cpuErr error
+		all[i], cpuErr = process.cpu()
+		err = errors.Join(err, cpuErr)
+	}
+	return all, err
 }
 
 // latency sends one message at a time, and returns how long the first client of the

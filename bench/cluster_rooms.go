@@ -87,7 +87,7 @@ func (t *tally) sendInTurn(c, from *client, requests [][]byte, window int) (n in
 	at := 0
 	send := func(count int) error {
 		t.sent.Add(int64(count))
-		var burst []byte
+		burst := make([]byte, 0, count*len(requests[0]))
 		for range count {
 			burst = append(burst, requests[at]...)
 			at = (at + 1) % len(requests)

@@ -112,8 +112,8 @@ func TestClusterHeld(t *testing.T) {
 			synctest.Wait()
 		}
 		type past struct{ sid, pid string }
-		var pasts []past
-		for range 2 {
+		pasts := make([]past, 0, 2)
+		for range cap(pasts) {
 			c := r.dial()
 			sid, pid, _ := c.joinAs("")
 			pasts = append(pasts, past{sid, pid})

@@ -119,10 +119,10 @@ func TestRefusedForAWhile(t *testing.T) {
 	b.kill()
 	b.token = "right"
 	b.run()
-	attempts, gaps := make(chan struct{}, 1000), make(chan error, 1)
+	attempts, gaps := make(chan struct{}, 1000), make(chan struct{}, 1)
 	upshifttest.NewServer(t, core.Options{Adapter: nats.New(nats.Options{
 		Servers: b.url,
-		Cluster: cluster.Options{OnGap: func(reason error) { gaps <- reason }},
+		Cluster: cluster.Options{OnGap: func(error) { gaps <- struct{}{} }},
 		Connect: []natsgo.Option{natsgo.Token("right"), natsgo.CustomReconnectDelay(func(int) time.Duration {
 			attempts <- struct{}{}
 			return 10 * time.Millisecond

@@ -110,7 +110,9 @@ func (e *logEngine) Start(in cluster.Inbox) error {
 		return err
 	}
 	var err error
-	if e.js, err = jetstream.New(e.conn, jetstream.WithPublishAsyncMaxPending(1<<16)); err != nil {
+	// What is never answered must not count as pending for ever.
+	pending := []jetstream.JetStreamOpt{jetstream.WithPublishAsyncMaxPending(1 << 16), jetstream.WithPublishAsyncTimeout(time.Minute)}
+	if e.js, err = jetstream.New(e.conn, pending...); err != nil {
 		return fmt.Errorf("nats: %w", err)
 	}
 	e.reader.init(e)

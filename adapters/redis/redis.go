@@ -46,7 +46,7 @@ type Options struct {
 	// for servers with @socket.io/redis-adapter before version 7.1.
 	SharedResponses bool
 	// Probe is after how long without a message the connection for subscriptions
-	// is tested. Default 30 seconds.
+	// is tested. Zero and below mean 30 seconds.
 	Probe time.Duration
 	// Cluster are limits that are the same for all engines.
 	Cluster cluster.Options

@@ -31,7 +31,7 @@ var web embed.FS
 // flags are what the command line says.
 type flags struct {
 	addr, redis, client, name, advertise, secret string
-	serve, nats                          bool
+	serve, nats                                  bool
 }
 
 func main() {

@@ -3,6 +3,7 @@ package history_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -234,7 +235,7 @@ func TestCount(t *testing.T) {
 	for i := range 4 {
 		wg.Go(func() {
 			for j := range 2000 {
-				if err := n.Emit(t.Context(), fmt.Sprint((i+j)%3), "e"); err != nil {
+				if err := n.Emit(t.Context(), strconv.Itoa((i+j)%3), "e"); err != nil {
 					t.Error(err)
 				}
 			}

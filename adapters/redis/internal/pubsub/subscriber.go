@@ -51,7 +51,7 @@ type Options struct {
 	// arrive either in the same time, it connects anew. It notices so that its
 	// server is not the one any more that others publish to.
 	Probe      Channel
-	ProbeAfter time.Duration // default 30 s
+	ProbeAfter time.Duration // default 30 s, also if it is negative
 	Logger     *slog.Logger
 }
 
@@ -75,7 +75,7 @@ type Subscriber struct {
 
 // New returns a subscriber that does nothing before Start.
 func New(link *Link, source Source, o Options) *Subscriber {
-	if o.ProbeAfter == 0 {
+	if o.ProbeAfter <= 0 {
 		o.ProbeAfter = 30 * time.Second
 	}
 	s := &Subscriber{
