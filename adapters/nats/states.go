@@ -149,11 +149,26 @@ func readState(data []byte, namespace, privateID string) (c *core.ClientState, u
 	return c, time.UnixMilli(s.Until), nil
 }
 
-// Take implements cluster.Log: it saves the same again.
-func (e *logEngine) Take(ctx context.Context, namespace, privateID string) (*core.ClientState, error) {
+// Take implements cluster.Log: it saves the same again. The server that had the client
+// may save it meanwhile, as it does when it notices that the client is gone: then that
+// is taken.
+func (e *logEngine) Take(ctx context.Context, namespace, privateID string) (state *core.ClientState, err error) {
 	if err := e.makeStreams(ctx); err != nil {
 		return nil, err
 	}
+	for range takes {
+		if state, err = e.take(ctx, namespace, privateID); !isWrongSequence(err) {
+			return state, err
+		}
+	}
+	return nil, fmt.Errorf("%w: it is saved again and again", core.ErrNotRecoverable)
+}
+
+// takes is how often Take tries.
+const takes = 10
+
+// take is one attempt.
+func (e *logEngine) take(ctx context.Context, namespace, privateID string) (*core.ClientState, error) {
 	again := nats.NewMsg(e.stateSubject(privateID))
 	m, err := e.lastState(ctx, again.Subject)
 	if err != nil {
@@ -165,10 +180,7 @@ func (e *logEngine) Take(ctx context.Context, namespace, privateID string) (*cor
 	}
 	again.Data = m.Data
 	ack, err := e.js.PublishMsg(ctx, again, jetstream.WithExpectLastSequencePerSubject(m.Sequence), jetstream.WithRetryAttempts(0))
-	switch {
-	case isWrongSequence(err):
-		return nil, fmt.Errorf("%w: another server has taken what was saved", core.ErrNotRecoverable)
-	case err != nil:
+	if err != nil {
 		return nil, fmt.Errorf("nats: %w", err)
 	}
 	e.mu.Lock()
@@ -178,8 +190,11 @@ func (e *logEngine) Take(ctx context.Context, namespace, privateID string) (*cor
 }
 
 // lateSave is how long a state is waited for that is not there: the server that had
-// the client may be about to save it.
-const lateSave = 50 * time.Millisecond
+// the client may be about to save it. It is looked for every lateLook.
+const (
+	lateSave = 500 * time.Millisecond
+	lateLook = 50 * time.Millisecond
+)
 
 // lastState returns the message with what a client comes back to.
 func (e *logEngine) lastState(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
@@ -194,11 +209,11 @@ func (e *logEngine) lastState(ctx context.Context, subject string) (*jetstream.R
 			return nil, fmt.Errorf("nats: %w", err)
 		case !none && len(m.Data) > 0:
 			return m, nil
-		case attempt > 0:
+		case attempt >= int(lateSave/lateLook):
 			return nil, fmt.Errorf("%w: nothing is saved", core.ErrNotRecoverable)
 		}
 		select {
-		case <-time.After(lateSave):
+		case <-time.After(lateLook):
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}

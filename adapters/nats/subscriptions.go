@@ -57,14 +57,17 @@ func (s *subscriptions) begin() {
 	if e.in.ID() == cluster.EmitterID {
 		return
 	}
-	s.subscribe(place{}, e.options.Prefix+".all")
-	s.subscribe(place{"", "answers"}, e.nodeSubject(e.in.ID()))
 	for _, namespace := range e.in.Namespaces() {
 		s.changed(namespace, nil)
 		if rooms := e.in.Rooms(namespace); len(rooms) > 0 {
 			s.changed(namespace, rooms)
 		}
 	}
+	s.check()
+	// Last, since these are how others get to know of this server: who is known is to
+	// hear what is sent to it.
+	s.subscribe(place{}, e.options.Prefix+".all")
+	s.subscribe(place{"", "answers"}, e.nodeSubject(e.in.ID()))
 }
 
 // run subscribes and unsubscribes until the engine is closed, and then unsubscribes

@@ -60,6 +60,7 @@ func serveAll(ctx context.Context, f flags, out io.Writer) error {
 	var turn atomic.Int64
 	balancer := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(targets[int(turn.Add(1))%goServers])
+		r.Out.Host = r.In.Host // by which the servers know their own pages
 		r.SetXForwarded()
 	}}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", f.addr)

@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
@@ -85,6 +85,11 @@ func TestCluster(t *testing.T) {
 					t.Fatalf("%v are there, %v", names, err)
 				}
 			}
+			for end := time.Now().Add(patience); people[2].Transport() != client.WebSocket; <-time.After(50 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatal("who begins with polling does not get to WebSocket")
+				}
+			}
 			for i, p := range people {
 				if err := p.Call(t.Context(), "say", []any{fmt.Sprint("hello ", i)}); err != nil {
 					t.Fatal(err)
@@ -116,6 +121,7 @@ func dial(t *testing.T, url, name string, transports []string) *person {
 	var err error
 	p.Socket, err = client.New(strings.TrimSuffix(url, "/"), client.Options{
 		Transports: transports, Socket: client.SocketOptions{Auth: map[string]any{"name": name}},
+		Header: http.Header{"Origin": {strings.TrimSuffix(url, "/")}}, // as the page has it
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -127,12 +133,10 @@ func dial(t *testing.T, url, name string, transports []string) *person {
 		p.messages <- m
 		return nil, err
 	})
-	for end := time.Now().Add(patience); ; <-time.After(50 * time.Millisecond) {
-		if err = p.Connect(t.Context()); err == nil {
-			return p
-		}
-		if time.Now().After(end) {
-			t.Fatal(errors.Join(err, errors.New("no connection")))
-		}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err = p.Connect(ctx); err != nil { // it tries again by itself
+		t.Fatal(err)
 	}
+	return p
 }

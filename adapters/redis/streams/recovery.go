@@ -156,8 +156,11 @@ func (e *engine) Read(ctx context.Context, namespace string, from core.Offset, t
 }
 
 // lateSave is how long a state is waited for that is not there: the server that had
-// the client may be about to save it.
-const lateSave = 50 * time.Millisecond
+// the client may be about to save it. It is looked for every lateLook.
+const (
+	lateSave = 500 * time.Millisecond
+	lateLook = 50 * time.Millisecond
+)
 
 // takeState makes what a client comes back to that of this server.
 func (e *engine) takeState(ctx context.Context, client rueidis.Client, privateID string) (*core.ClientState, error) {
@@ -177,11 +180,11 @@ func (e *engine) takeState(ctx context.Context, client rueidis.Client, privateID
 			return state, err
 		case !rueidis.IsRedisNil(err):
 			return nil, fmt.Errorf("redis: %w", err)
-		case attempt > 0:
+		case attempt >= int(lateSave/lateLook):
 			return nil, fmt.Errorf("%w: nothing is saved", core.ErrNotRecoverable)
 		}
 		select {
-		case <-time.After(lateSave):
+		case <-time.After(lateLook):
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}

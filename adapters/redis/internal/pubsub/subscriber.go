@@ -236,7 +236,9 @@ const batch = 512
 
 // change subscribes and unsubscribes, in batches, and waits for the answers.
 func (s *Subscriber) change(conn rueidis.DedicatedClient, add, drop []Channel) error {
-	for _, kind := range []Kind{Plain, Pattern, Shard} {
+	// Plain ones come last: by them servers are counted, and who is counted is to hear
+	// the rest.
+	for _, kind := range []Kind{Pattern, Shard, Plain} {
 		for names := range batches(drop, kind) {
 			if err := s.do(conn, unsubscribe(conn.B(), kind, names)); err != nil {
 				return err
