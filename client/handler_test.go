@@ -266,6 +266,7 @@ func TestIterator(t *testing.T) {
 			}
 			break
 		}
+		synctest.Wait() // for the second, which nobody takes
 		// By the server.
 		go func() {
 			<-time.After(time.Second)
