@@ -89,7 +89,7 @@ func TestClusters(t *testing.T) {
 		}
 	}
 	some := []string{"upshift-sharded", "node-sharded", "upshift-streams-recovery", "upshift-nats"}
-	table, err := measureClusters(plan{rounds: 1, length: 100 * time.Millisecond, progress: io.Discard, servers: some})
+	table, err := measureClusters(plan{rounds: 1, length: 100 * time.Millisecond, servers: some})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,8 +67,6 @@ func measureClusters(p plan) (string, error) {
 	return clusterTable(measured(clusters), everywhere) + "\n" + roomsTable(measured(roomClusters), rooms), nil
 }
 
-func (p plan) say(format string, args ...any) { _, _ = fmt.Fprintf(p.progress, format+"\n", args...) }
-
 // clusterResult is what one kind has shown.
 type clusterResult struct {
 	rate       float64       // messages a second, each to all clients of all servers

@@ -47,9 +47,7 @@ func (p plan) run() (*report, error) {
 				if len(p.servers) > 0 && !slices.Contains(p.servers, name) {
 					continue
 				}
-				if p.progress != nil {
-					fmt.Fprintf(p.progress, "%s: %s, round %d\n", l.name, name, round+1)
-				}
+				p.say("%s: %s, round %d", l.name, name, round+1)
 				s, err := p.measure(name, l)
 				if err != nil {
 					return nil, fmt.Errorf("%s on %s: %w", l.name, name, err)
@@ -60,6 +58,13 @@ func (p plan) run() (*report, error) {
 		r.results = append(r.results, taken)
 	}
 	return r, nil
+}
+
+// say tells how far it has come.
+func (p plan) say(format string, args ...any) {
+	if p.progress != nil {
+		_, _ = fmt.Fprintf(p.progress, format+"\n", args...)
+	}
 }
 
 // measure runs one load on one server, a fresh process.
