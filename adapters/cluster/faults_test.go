@@ -198,12 +198,13 @@ func TestKeptWhileBrokerAway(t *testing.T) {
 		}
 		engine.Cut(false)
 		engine.Echo(true) // the broker takes it, and its answer is lost
-		for n := range 10 {
+		const many = 1000 // so that what comes back meets what is given up
+		for n := range many {
 			if err := srv.Of("/").Emit(t.Context(), "m", n); err != nil {
 				t.Error(err)
 			}
 		}
-		for n := range 10 {
+		for n := range many {
 			c.Expect("m", n)
 		}
 		synctest.Wait()

@@ -5,15 +5,17 @@ import (
 	"sync"
 )
 
-// flights are the own events that are on their way to the broker and back.
+// flights are the own events that are on their way to the broker and back. They land
+// one at a time, in their order, whichever goroutine delivers them.
 type flights struct {
 	most int // bytes
 
 	mu      sync.Mutex             // guards what follows
 	all     map[string]Publication // by nonce; without data those beyond most
-	order   []string               // nonces as they were queued, of some that have arrived, too
+	order   []string               // nonces as they were queued, of some that have landed, too
 	bytes   int                    // of all
-	landing map[string]struct{}    // those that are being delivered
+	landing string                 // the one that is being delivered, if any
+	free    sync.Cond              // told when it has been
 	waiting map[*wait]struct{}
 }
 
@@ -27,8 +29,8 @@ func (f *flights) init(most int) {
 	f.most = most
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.all, f.landing = make(map[string]Publication), make(map[string]struct{})
-	f.waiting = make(map[*wait]struct{})
+	f.all, f.waiting = make(map[string]Publication), make(map[*wait]struct{})
+	f.free.L = &f.mu
 }
 
 // begin takes an event that is queued, in the order of the queue.
@@ -43,14 +45,18 @@ func (f *flights) begin(p Publication) {
 	f.order = append(f.order, p.Nonce)
 }
 
-// end reports whether it was this call that has ended an event's way: it goes to
+// land reports whether it was this call that has ended an event's way: it goes to
 // clients once, with its offset or without, and then landed is called.
-func (f *flights) end(nonce string) bool {
+func (f *flights) land(nonce string) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.endLocked(nonce) {
+	for f.landing != "" {
+		f.free.Wait()
+	}
+	if _, ok := f.all[nonce]; !ok {
 		return false
 	}
+	f.endLocked(nonce)
 	const few = 64
 	if len(f.order) > 2*len(f.all)+few {
 		rest := make([]string, 0, len(f.all))
@@ -64,41 +70,38 @@ func (f *flights) end(nonce string) bool {
 	return true
 }
 
-func (f *flights) endLocked(nonce string) bool {
-	p, ok := f.all[nonce]
-	if ok {
-		delete(f.all, nonce)
-		f.bytes -= p.size()
-		f.landing[nonce] = struct{}{}
-	}
-	return ok
-}
-
-// arrive is end for an event that has come back. Since a broker keeps what one server
-// sends in its order, those that should have come before it are lost there: their
-// way has ended, too.
-func (f *flights) arrive(nonce string) (lost []Publication, ok bool) {
+// next is land for the first of the events up to one that has come back. Since a
+// broker keeps what one server sends in its order, those that should have come before
+// it are lost there: their way ends here, too.
+func (f *flights) next(nonce string) (p Publication, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	for f.landing != "" {
+		f.free.Wait()
+	}
 	if _, ok := f.all[nonce]; !ok {
-		return nil, false
+		return Publication{}, false
 	}
-	n := 0
-	for ; f.order[n] != nonce; n++ {
-		if p, still := f.all[f.order[n]]; still {
-			lost = append(lost, p)
-			f.endLocked(p.Nonce)
-		}
+	for ok = false; !ok; f.order = f.order[1:] {
+		p, ok = f.all[f.order[0]]
 	}
-	f.order = f.order[n+1:]
-	return lost, f.endLocked(nonce)
+	f.endLocked(p.Nonce)
+	return p, true
+}
+
+func (f *flights) endLocked(nonce string) {
+	p := f.all[nonce]
+	delete(f.all, nonce)
+	f.bytes -= p.size()
+	f.landing = nonce
 }
 
 // landed says that an event has been delivered.
 func (f *flights) landed(nonce string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	delete(f.landing, nonce)
+	f.landing = ""
+	f.free.Broadcast()
 	for w := range f.waiting {
 		if delete(w.left, nonce); len(w.left) == 0 {
 			close(w.over)
@@ -110,12 +113,12 @@ func (f *flights) landed(nonce string) {
 // settle returns when all that have begun have landed, or ctx has ended.
 func (f *flights) settle(ctx context.Context) {
 	f.mu.Lock()
-	w := &wait{make(map[string]struct{}, len(f.all)+len(f.landing)), make(chan struct{})}
+	w := &wait{make(map[string]struct{}, len(f.all)+1), make(chan struct{})}
 	for nonce := range f.all {
 		w.left[nonce] = struct{}{}
 	}
-	for nonce := range f.landing {
-		w.left[nonce] = struct{}{}
+	if f.landing != "" {
+		w.left[f.landing] = struct{}{}
 	}
 	if len(w.left) == 0 {
 		f.mu.Unlock()

@@ -68,6 +68,7 @@ func TestKeptWhileBrokerSilent(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Expect("kept again")
+		synctest.Wait()
 		if stats := srv.Adapter().(*cluster.Recovering).Stats(); stats.PublishFailed < 30_003 || stats.QueuedBytes != 0 {
 			t.Errorf("%+v", stats)
 		}

@@ -145,14 +145,18 @@ func newKept(a *Adapter, log Log) *kept {
 
 // back takes an own event that the broker has given its place.
 func (k *kept) back(m *Message) {
-	lost, ok := k.flights.arrive(m.Nonce)
-	for i := range lost {
-		k.adapter.stats.publishFailed.Add(1)
-		k.alone(&lost[i])
-	}
-	if ok {
-		k.adapter.deliver(m)
-		k.flights.landed(m.Nonce)
+	for {
+		p, ok := k.flights.next(m.Nonce)
+		switch {
+		case !ok:
+			return
+		case p.Nonce != m.Nonce:
+			k.adapter.stats.publishFailed.Add(1)
+			k.alone(&p)
+		default:
+			k.adapter.deliver(m)
+			k.flights.landed(m.Nonce)
+		}
 	}
 }
 
@@ -160,7 +164,7 @@ func (k *kept) back(m *Message) {
 // it comes back yet it is passed over.
 func (k *kept) notKept(batch []Publication) {
 	for i := range batch {
-		if batch[i].Nonce != "" && k.flights.end(batch[i].Nonce) {
+		if batch[i].Nonce != "" && k.flights.land(batch[i].Nonce) {
 			k.alone(&batch[i])
 		}
 	}
