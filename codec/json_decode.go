@@ -37,42 +37,38 @@ const (
 
 func (d *jsonDecoder) Reset() { d.pending = nil }
 
-func (d *jsonDecoder) Decode(f Frame) (Received, bool, error) {
-	var (
-		r   Received
-		ok  bool
-		err error
-	)
+func (d *jsonDecoder) Decode(f Frame) (r Received, ok bool, err error) {
 	if f.Binary {
-		r, ok, err = d.attachment(f.Data)
+		ok, err = d.attachment(f.Data, &r)
 	} else {
 		ok, err = d.text(f.Data, &r)
 	}
 	if err != nil {
 		d.Reset()
-		return Received{}, false, err
+		r = Received{}
 	}
-	return r, ok, nil
+	return r, ok, err
 }
 
 // attachment takes a binary message.
-func (d *jsonDecoder) attachment(data []byte) (Received, bool, error) {
+func (d *jsonDecoder) attachment(data []byte, r *Received) (ok bool, err error) {
 	p := d.pending
 	if p == nil {
 		err := NewDecodeError(ErrUnexpectedBinary, 0)
 		err.Hint = "the client may use another codec"
-		return Received{}, false, err
+		return false, err
 	}
 	p.bytes += int64(len(data))
 	if p.bytes > d.limits.MaxPendingBytes {
-		return Received{}, false, NewDecodeError(ErrPendingTooLarge, 0)
+		return false, NewDecodeError(ErrPendingTooLarge, 0)
 	}
 	p.values.attachments = append(p.values.attachments, append([]byte{}, data...))
 	if len(p.values.attachments) < p.due {
-		return Received{}, false, nil
+		return false, nil
 	}
 	d.pending = nil
-	return p.packet, true, nil
+	*r = p.packet
+	return true, nil
 }
 
 // text takes a text message.
