@@ -38,10 +38,6 @@ connection; 3 the server refuses; 4 not as many events as --count in --for.`,
 			p := newPrinter(cmd.OutOrStdout(), asJSON)
 			ctx, cancel := context.WithCancel(cmd.Context())
 			defer cancel()
-			if period > 0 {
-				ctx, cancel = context.WithTimeout(ctx, period)
-				defer cancel()
-			}
 			got := make(chan line, 1)
 			refused := make(chan error, 1)
 			s, err := c.open(ctx, words[0], func(s *client.Socket) {
@@ -67,6 +63,10 @@ connection; 3 the server refuses; 4 not as many events as --count in --for.`,
 				return err
 			}
 			defer func() { _ = s.Close() }()
+			var over <-chan time.Time // never
+			if period > 0 {
+				over = time.After(period) // connecting has a limit of its own
+			}
 			for n := 0; count == 0 || n < count; {
 				select {
 				case l := <-got:
@@ -76,10 +76,12 @@ connection; 3 the server refuses; 4 not as many events as --count in --for.`,
 					}
 				case err := <-refused:
 					return &exitError{exitRefused, err}
-				case <-ctx.Done():
-					if count > 0 && cmd.Context().Err() == nil {
+				case <-over:
+					if count > 0 {
 						return &exitError{exitNoAnswer, fmt.Errorf("%d of %d events in %s", n, count, period)}
 					}
+					return nil
+				case <-ctx.Done():
 					return nil
 				}
 			}
@@ -88,7 +90,7 @@ connection; 3 the server refuses; 4 not as many events as --count in --for.`,
 	}
 	c.clientFlags(cmd.Flags())
 	cmd.Flags().IntVarP(&count, "count", "n", 0, "end after so many events (default: never)")
-	cmd.Flags().DurationVar(&period, "for", 0, "end after so long (default: never)")
+	cmd.Flags().DurationVar(&period, "for", 0, "end after listening for so long (default: never)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "lines of JSON, also on a terminal")
 	cmd.Flags().BoolVar(&states, "states", false, "say when the connection is lost and back, too")
 	return cmd
