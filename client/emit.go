@@ -52,7 +52,8 @@ func (s *Socket) Emit(ctx context.Context, event string, args ...any) error {
 
 // Volatile returns an Emitter that sends an event if it can leave at once, and
 // drops it otherwise: without a connection, or while others are still to be
-// written. It is for news that the next event makes old.
+// written. It is for news that the next event makes old. What is too large for
+// the server is refused all the same, while there is a connection.
 func (s *Socket) Volatile() event.Emitter { return volatile{s} }
 
 type volatile struct{ socket *Socket }
@@ -107,6 +108,9 @@ func (s *Socket) pushLocked(packets []transports.Packet, drop bool) (*engine, er
 		}
 		return nil, errOver
 	case drop && !e.writable():
+		if e.tooLarge(packets) {
+			return nil, ErrTooLarge
+		}
 		return nil, nil
 	}
 	err := e.push(packets, s.manager.options.buffered())

@@ -21,19 +21,29 @@ func (e *engine) pushLocked(packets []transports.Packet, limit int) error {
 	if e.cause != nil || e.leaving {
 		return errOver
 	}
-	size := 0
-	for i := range packets {
-		if e.maxPayload > 0 && e.wireSize(&packets[i]) > e.maxPayload {
-			return ErrTooLarge
-		}
-		size += packetOverhead + len(packets[i].Data)
+	if e.tooLargeLocked(packets) {
+		return ErrTooLarge
 	}
+	size := sizeOfPackets(packets)
 	if e.outboxBytes+size > limit {
 		return ErrBufferFull
 	}
 	e.outbox = append(e.outbox, packets...)
 	e.outboxBytes += size
 	return nil
+}
+
+// tooLarge reports whether one of the packets is more than the server takes.
+func (e *engine) tooLarge(packets []transports.Packet) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.tooLargeLocked(packets)
+}
+
+func (e *engine) tooLargeLocked(packets []transports.Packet) bool {
+	return e.maxPayload > 0 && slices.ContainsFunc(packets, func(p transports.Packet) bool {
+		return e.wireSize(&p) > e.maxPayload
+	})
 }
 
 // wireSize is what a packet counts for against the server's maxPayload.
