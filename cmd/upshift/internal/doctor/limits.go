@@ -47,13 +47,15 @@ const idleFix = "Make the proxy's timeouts longer than pingInterval (nginx: prox
 
 // idlePoll waits for the ping by polling, and reports whether it could.
 func (p *patient) idlePoll(ctx context.Context, hello *handshake) (found []Finding, waited bool) {
+	began := time.Now() // the ping is due an interval after the session is opened
 	s, _, err := p.caller(true).open(ctx)
 	if err != nil || s == nil {
 		return nil, false // sticky says so
 	}
 	defer s.end(ctx)
 	a, err := s.poll(ctx, hello.interval()+p.o.Timeout)
-	early := a.took < hello.interval()*9/10
+	took := time.Since(began)
+	early := took < hello.interval()*9/10
 	switch {
 	case err == nil && a.status == http.StatusOK:
 		return nil, true
@@ -62,12 +64,12 @@ func (p *patient) idlePoll(ctx context.Context, hello *handshake) (found []Findi
 	case early:
 		return []Finding{{
 			Check: "heartbeat", Severity: Problem,
-			Says: fmt.Sprintf("Something cuts a poll off after %d s, but the server may let it wait for %d s: clients lose their connection again and again.", int(a.took.Seconds()+0.5), hello.PingInterval/1000),
+			Says: fmt.Sprintf("Something cuts a poll off after %d s, but the server may let it wait for %d s: clients lose their connection again and again.", int(took.Seconds()+0.5), hello.PingInterval/1000),
 			Why:  reason(a, err), Fix: idleFix,
 		}}, true
 	default:
 		return []Finding{{
-			Check: "heartbeat", Severity: Problem, Says: fmt.Sprintf("No ping comes by polling in %d s.", int(a.took.Seconds()+0.5)),
+			Check: "heartbeat", Severity: Problem, Says: fmt.Sprintf("No ping comes by polling in %d s.", int(took.Seconds()+0.5)),
 			Why: reason(a, err), Fix: "A proxy may hold responses back: turn its buffering off for the path (nginx: proxy_buffering off). Or a firewall forgets connections on which nothing happens: its time must be longer than pingInterval.",
 		}}, true
 	}
@@ -76,12 +78,12 @@ func (p *patient) idlePoll(ctx context.Context, hello *handshake) (found []Findi
 // idleWebSocket waits for the ping on a WebSocket, and reports whether it could.
 func (p *patient) idleWebSocket(ctx context.Context, hello *handshake) (found []Finding, waited bool) {
 	by, heard := p.caller(true).listening()
+	began := time.Now()
 	c, gone, err := p.connect(ctx, by, "websocket")
 	if err != nil {
 		return nil, false // websocket or upgrade say so
 	}
 	defer func() { _ = c.Close() }()
-	began := time.Now()
 	late := time.NewTimer(hello.interval() + p.o.Timeout)
 	defer late.Stop()
 	forgotten := func() []Finding {
