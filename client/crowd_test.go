@@ -81,6 +81,8 @@ func TestConcurrentUse(t *testing.T) {
 			}
 			running.Wait()
 			// It still works.
+			after, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
 			for _, namespace := range []string{"/", "/a", "/b"} {
 				s, err := m.Socket(namespace, client.SocketOptions{})
 				if err != nil {
@@ -88,7 +90,7 @@ func TestConcurrentUse(t *testing.T) {
 				}
 				connect(t, s)
 				for {
-					err := s.Call(ctx, "count", []any{1}, new(int))
+					err := s.Call(after, "count", []any{1}, new(int))
 					if err == nil {
 						break
 					}

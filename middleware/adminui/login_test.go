@@ -110,6 +110,7 @@ func TestLogin(t *testing.T) {
 				t.Errorf("%v: %q", auth, got)
 			}
 		}
+		synctest.Wait() // who is refused may know before it is counted
 		if got := a.Stats(); got.FailedLogins != uint64(len(bad)) || got.RefusedLogins != 0 || got.Pages != 2 {
 			t.Errorf("stats: %+v", got)
 		}

@@ -219,9 +219,7 @@ func TestDisconnect(t *testing.T) {
 		s := newSite(t, ratelimit.Options{Rate: 0.001, Burst: 2, Excess: ratelimit.Disconnect})
 		c := s.dial()
 		for range 5 {
-			if err := c.Emit(t.Context(), "x", ""); err != nil {
-				t.Fatal(err)
-			}
+			_ = c.Emit(t.Context(), "x", "") // the last ones may come after the end
 		}
 		if reason := c.WaitDisconnect(); reason != "io server disconnect" {
 			t.Errorf("reason %q", reason)
