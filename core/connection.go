@@ -246,15 +246,19 @@ func (c *connection) joined() {
 func (c *connection) remove(s *Socket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.removeLocked(s)
+}
+
+func (c *connection) removeLocked(s *Socket) {
 	c.sockets = slices.DeleteFunc(c.sockets, func(other *Socket) bool { return other == s })
 }
 
 // left forgets a socket that the server has disconnected, and remembers its
 // namespace: what the client sends there was sent before it knew.
 func (c *connection) left(s *Socket) {
-	c.remove(s)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.removeLocked(s)
 	if slices.Contains(c.parted, s.name) {
 		return
 	}
