@@ -25,16 +25,16 @@ type clusterRecovery struct {
 	server    *Server
 	adapter   Recoverer
 
-	mu        sync.Mutex // guards what follows, and since of every socket
+	mu        sync.Mutex // guards what follows, and since and unsaved of every socket
 	live      map[string]*Socket
 	returning map[*Socket]*returning
-	claimants map[string]*Socket // those that are returning, by private id
-	held      []heldEvent        // what was delivered while somebody was returning
-	heldFrom  uint64             // the number of the first of held
-	dirty     map[*Socket]bool   // whose state is to be saved; true is for the first time
-	saving    *time.Timer        // runs while dirty is not empty
-	refresh   *time.Timer        // runs while live is not empty
-	last      Offset             // of what has been delivered
+	claimants map[string]*Socket   // those that are returning, by private id
+	held      []heldEvent          // what was delivered while somebody was returning
+	heldFrom  uint64               // the number of the first of held
+	dirty     map[*Socket]struct{} // whose state is to be saved
+	saving    *time.Timer          // runs while dirty is not empty
+	refresh   *time.Timer          // runs while live is not empty
+	last      Offset               // of what has been delivered
 	closed    bool
 }
 
@@ -46,7 +46,7 @@ func newClusterRecovery(n *Namespace, adapter Recoverer) *clusterRecovery {
 	return &clusterRecovery{
 		namespace: n, server: n.server, adapter: adapter,
 		live: make(map[string]*Socket), returning: make(map[*Socket]*returning), claimants: make(map[string]*Socket),
-		dirty: make(map[*Socket]bool),
+		dirty: make(map[*Socket]struct{}),
 	}
 }
 
@@ -145,34 +145,31 @@ func (r *clusterRecovery) send(s *Socket, t *Target, event string, args []any) e
 func (r *clusterRecovery) leave(s *Socket, cause *CloseError) {
 	data := s.shared()
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.namespace.rooms.remove(s)
-	fresh := r.dirty[s]
 	delete(r.dirty, s)
-	var state *ClientState
 	claim := s.claim
 	s.claim = nil
 	r.arrive(s)
 	live := r.live[s.privateID] == s
 	back := recoverable(cause.Reason) && !r.closed && !s.conn.old
-	switch {
-	case live:
+	if live {
 		delete(r.live, s.privateID)
-		state = r.state(s, data, fresh)
-	case claim != nil && !back: // otherwise it can try again, there is still what it has claimed
-		state = claim.taken
 	}
-	r.mu.Unlock()
 	switch {
-	case state == nil:
-	case back:
-		r.adapter.Save(state)
-	default:
-		r.adapter.Forget(state.Namespace, state.PrivateID)
+	case live && back:
+		r.adapter.Save(r.state(s, data))
+	case live:
+		r.adapter.Forget(r.namespace.name, s.privateID)
+	case claim != nil && !back: // otherwise it can try again, there is still what it has claimed
+		r.adapter.Forget(r.namespace.name, claim.taken.PrivateID)
 	}
 }
 
-// state is what s comes back to. The lock is held.
-func (r *clusterRecovery) state(s *Socket, data codec.Raw, fresh bool) *ClientState {
+// state is what s comes back to, to be saved. The lock is held.
+func (r *clusterRecovery) state(s *Socket, data codec.Raw) *ClientState {
+	fresh := s.unsaved
+	s.unsaved = false
 	return &ClientState{
 		Namespace: r.namespace.name, ID: s.id, PrivateID: s.privateID,
 		Rooms: r.namespace.rooms.of(s), Data: data, Since: s.first,
@@ -322,7 +319,8 @@ func (r *clusterRecovery) connect(s *Socket, st *state, reply *encoded) error {
 		r.server.stats.recovered.Add(1)
 	}
 	r.live[s.privateID] = s
-	r.changeLocked(s, st == nil)
+	s.unsaved = st == nil
+	r.changeLocked(s)
 	if r.refresh == nil && !r.closed {
 		r.refresh = time.AfterFunc(r.server.options.Recovery.Window/3, r.again)
 	}
@@ -334,15 +332,15 @@ func (r *clusterRecovery) changed(s *Socket) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.live[s.privateID] == s {
-		r.changeLocked(s, false)
+		r.changeLocked(s)
 	}
 }
 
-func (r *clusterRecovery) changeLocked(s *Socket, fresh bool) {
+func (r *clusterRecovery) changeLocked(s *Socket) {
 	if r.closed || s.conn.old {
 		return
 	}
-	r.dirty[s] = r.dirty[s] || fresh
+	r.dirty[s] = struct{}{}
 	if r.saving == nil {
 		r.saving = time.AfterFunc(saveDelay, r.save)
 	}
@@ -355,11 +353,11 @@ func (r *clusterRecovery) save() {
 	sockets := maps.Clone(r.dirty)
 	clear(r.dirty)
 	r.mu.Unlock()
-	for s, fresh := range sockets {
+	for s := range sockets {
 		data := s.shared() // may call the program
 		r.mu.Lock()
 		if r.live[s.privateID] == s {
-			state := r.state(s, data, fresh)
+			state := r.state(s, data)
 			state.Window += state.Window / 3 // until it is saved again
 			r.adapter.Save(state)
 		}
@@ -376,7 +374,7 @@ func (r *clusterRecovery) again() {
 		return
 	}
 	for _, s := range r.live {
-		r.changeLocked(s, false)
+		r.changeLocked(s)
 	}
 	r.refresh = time.AfterFunc(r.server.options.Recovery.Window/3, r.again)
 }

@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/vmihailenco/msgpack/v5"
 
 	"github.com/upshift-go/upshift/adapters/adaptertest"
 	"github.com/upshift-go/upshift/adapters/cluster"
@@ -85,6 +88,42 @@ func TestClusterReplacedOnItsWay(t *testing.T) {
 			}
 		}
 		first.expectEnd()
+	})
+}
+
+// A slowValue takes its time when it is encoded first.
+type slowValue struct {
+	encoded *atomic.Int32
+	gate    chan struct{}
+}
+
+func (v slowValue) EncodeMsgpack(e *msgpack.Encoder) error {
+	if v.encoded.Add(1) == 1 {
+		<-v.gate
+	}
+	return e.EncodeNil()
+}
+
+// A client that is lost while it is being saved for the first time can come back.
+func TestClusterLostWhileSaved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, _ := keeping(t, core.Options{})
+		slow := core.NewSharedKey[slowValue]("slow")
+		value := slowValue{new(atomic.Int32), make(chan struct{})}
+		r.Of("/").OnConnect(func(_ context.Context, s *core.Socket) error {
+			slow.Set(s, value)
+			return nil
+		})
+		c := r.dial()
+		sid, pid, _ := c.joinAs("")
+		<-time.After(time.Second) // it is being saved
+		c.pipe.Cut()
+		synctest.Wait()
+		close(value.gate)
+		synctest.Wait()
+		if again, _, _ := r.dial().joinAs(pid); again != sid {
+			t.Error("the client was not recovered")
+		}
 	})
 }
 

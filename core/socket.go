@@ -33,6 +33,7 @@ type Socket struct {
 	progress progress      // guarded by recovery.mu
 	since    Offset        // the same, of a clusterRecovery: what came up to here has been sent to it
 	first    Offset        // the same: where it connected first
+	unsaved  bool          // the same: nothing has been saved for its client yet
 	claim    *state        // what it is about to come back to, the same
 
 	// Guarded by namespace.rooms.mu.
