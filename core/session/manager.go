@@ -323,6 +323,12 @@ func (m *Manager) open(t transports.Transport, o opening, conn transports.Conn) 
 		s.fail(&transports.CloseError{Reason: transports.ForcedClose, Err: errDuplicateID})
 		return nil, errDuplicateID
 	}
+	s.mu.Lock()
+	over := s.state == closed
+	s.mu.Unlock()
+	if over { // before there was anything to remove
+		m.sessions.remove(s)
+	}
 	m.mu.Lock()
 	late := m.closed
 	m.mu.Unlock()
