@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/upshift-go/upshift/core"
@@ -42,8 +43,11 @@ func (d *door) expectOld(session, got, want string) {
 func TestOldClients(t *testing.T) {
 	eachDoor(t, core.Options{AllowEIO3: true, Recovery: &core.Recovery{}}, func(t *testing.T, d *door) {
 		var main, chat *core.Socket
+		var connected sync.WaitGroup // the handlers of both
+		connected.Add(2)
 		d.Of("/").OnConnect(func(_ context.Context, s *core.Socket) error {
 			main = s
+			connected.Done()
 			return nil
 		})
 		n := d.Of("/chat")
@@ -68,6 +72,7 @@ func TestOldClients(t *testing.T) {
 		})
 		n.OnConnect(func(_ context.Context, s *core.Socket) error {
 			chat = s
+			connected.Done()
 			return nil
 		})
 		core.On(n, "ask", func(context.Context, *core.Socket, core.None) (string, error) { return "answer", nil })
@@ -94,6 +99,7 @@ func TestOldClients(t *testing.T) {
 		d.expectOld(session, "", old("40/chat,"))
 		d.postOld(session, `42/chat?x=1,7["ask"]`)
 		d.expectOld(session, "", old(`43/chat,7["answer"]`))
+		connected.Wait()
 		if main.ID() != id || chat.ID() != "/chat#"+id {
 			t.Errorf("ids %q and %q of session %q", main.ID(), chat.ID(), id)
 		}

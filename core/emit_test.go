@@ -40,6 +40,7 @@ func TestVolatile(t *testing.T) {
 			if m := c.next(); !strings.HasPrefix(m, `2["fills`) {
 				t.Fatal(m)
 			}
+			synctest.Wait()
 			emit(t, to, "sent", []byte("bytes"))
 			c.expect(`51-["sent",{"_placeholder":true,"num":0}]`, "binary:bytes")
 			emit(t, s, "normal")
@@ -326,6 +327,7 @@ func TestCallAll(t *testing.T) {
 			r := newRig(t, core.Options{MaxOutboxPackets: 2})
 			c := r.join()
 			s := socketOf(t, r.Of("/"))
+			synctest.Wait() // the reply is off the server's hands
 			c.pipe.Stall(true)
 			emit(t, s, "one")
 			emit(t, s, "two")

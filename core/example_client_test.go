@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 
 	"github.com/upshift-go/upshift/core"
@@ -94,6 +95,11 @@ func (v *visitor) accepted() (missed []string) {
 func (d *demo) join(namespace string, auth any) *visitor {
 	v := d.visit(namespace, auth)
 	v.accepted()
+	for s := range d.AllSessions() { // what the client has been sent is off the server's hands soon
+		for packets := 1; packets > 0; packets, _ = s.Waiting() {
+			runtime.Gosched()
+		}
+	}
 	return v
 }
 

@@ -146,7 +146,7 @@ func TestParkPipelined(t *testing.T) {
 // The timeouts of the server are not for polls that are parked. A connection
 // that was opened later and asks for nothing shows when they have passed.
 func TestParkOutlivesTimeouts(t *testing.T) {
-	const short = 400 * time.Millisecond // in which the first request must have come
+	const short = 1500 * time.Millisecond // in which the first request must have come
 	for name, limits := range map[string]timeouts{
 		"read":  {read: short, idle: time.Minute},
 		"write": {read: short, write: short, idle: time.Minute},

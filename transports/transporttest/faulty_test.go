@@ -211,6 +211,21 @@ func (f *faulty) nth(n int) bool {
 	return f.count == n
 }
 
+// keep and take keep packets from one call for another.
+func (f *faulty) keep(packets ...transports.Packet) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.kept = packets
+}
+
+func (f *faulty) take() []transports.Packet {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	kept := f.kept
+	f.kept = nil
+	return kept
+}
+
 // locked calls do with a lock held, as who forgets that the session calls back.
 // Only the end of the conn breaks it.
 func (f *faulty) locked(do func()) {

@@ -254,7 +254,7 @@ func TestIdleHoldsNothing(t *testing.T) {
 
 // The deadline of a write that had to wait does not outlive it.
 func TestSendAfterDrain(t *testing.T) {
-	const timeout = 500 * time.Millisecond
+	const timeout = 2 * time.Second
 	l := connect(t, setup{options: Options{WriteTimeout: timeout}})
 	l.clog(t)
 	if _, _, err := l.read(); err != nil {
