@@ -19,10 +19,11 @@ import (
 	"github.com/upshift-go/upshift/adapters/nats"
 	"github.com/upshift-go/upshift/core"
 	"github.com/upshift-go/upshift/internal/clustertest"
+	"github.com/upshift-go/upshift/internal/clustertest/ports"
 )
 
-// brokerEnv makes the test binary a NATS server: a port, a directory and, if clients need
-// one, a token, with commas between.
+// brokerEnv makes the test binary a NATS server: a port, the directory of JetStream, if it
+// is to have that, and a token, if clients need one, with commas between.
 const brokerEnv = "UPSHIFT_TEST_NATS"
 
 func TestMain(m *testing.M) {
@@ -46,13 +47,15 @@ func runBroker(place string) error {
 		return err
 	}
 	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: n, NoSigs: true, NoLog: true, JetStream: true, StoreDir: parts[1], Authorization: parts[2],
+		Host: "127.0.0.1", Port: n, NoSigs: true, NoLog: true, JetStream: parts[1] != "", StoreDir: parts[1], Authorization: parts[2],
 	})
 	if err != nil {
 		return err
 	}
 	s.Start()
-	s.ReadyForConnections(patience)
+	if !s.ReadyForConnections(patience) {
+		return fmt.Errorf("port %d is not there to listen on", n)
+	}
 	fmt.Println(s.ClientURL())
 	s.WaitForShutdown() // until it is killed
 	return nil
@@ -60,11 +63,12 @@ func runBroker(place string) error {
 
 const patience = 20 * time.Second
 
-// A broker is a NATS server with JetStream in a process of its own, on files.
+// A broker is a NATS server in a process of its own, with JetStream on files.
 type broker struct {
 	tb    testing.TB
+	port  int
 	url   string
-	dir   string
+	dir   string // none: without JetStream
 	token string // that clients need, if any
 	cmd   *exec.Cmd
 }
@@ -72,32 +76,51 @@ type broker struct {
 func startBroker(tb testing.TB) *broker {
 	tb.Helper()
 	b := &broker{tb: tb, dir: tb.TempDir()}
-	b.run()
-	tb.Cleanup(b.kill)
+	b.start()
 	return b
 }
 
-// run starts the server, again if it was there before.
-func (b *broker) run() {
-	port := strconv.Itoa(server.RANDOM_PORT)
-	if b.url != "" {
-		port = b.url[strings.LastIndexByte(b.url, ':')+1:]
+// start starts the server for the first time, at a port that nobody else has.
+func (b *broker) start() {
+	b.tb.Helper()
+	var err error
+	for range ports.Attempts {
+		b.port = ports.Free(b.tb)
+		if err = b.listen(); err == nil {
+			b.tb.Cleanup(b.kill)
+			return
+		}
 	}
+	b.tb.Fatal(err)
+}
+
+// run starts the server again.
+func (b *broker) run() {
+	b.tb.Helper()
+	if err := b.listen(); err != nil {
+		b.tb.Fatal(err)
+	}
+}
+
+// listen starts the server and returns when it is ready.
+func (b *broker) listen() error {
 	b.cmd = exec.CommandContext(context.Background(), os.Args[0])
-	b.cmd.Env = append(os.Environ(), brokerEnv+"="+strings.Join([]string{port, b.dir, b.token}, ","))
+	b.cmd.Env = append(os.Environ(), brokerEnv+"="+strings.Join([]string{strconv.Itoa(b.port), b.dir, b.token}, ","))
 	b.cmd.Stderr = os.Stderr
 	stdout, err := b.cmd.StdoutPipe()
 	if err == nil {
 		err = b.cmd.Start()
 	}
 	if err != nil {
-		b.tb.Fatal(err)
+		return err
 	}
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
-		b.tb.Fatal(err)
+		b.kill()
+		return err
 	}
 	b.url = strings.TrimSpace(line)
+	return nil
 }
 
 func (b *broker) kill() {

@@ -3,22 +3,30 @@ package redistest
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/upshift-go/upshift/internal/clustertest/ports"
 )
 
 // A Server is a redis-server of a test's own.
 type Server struct {
 	Addr string
 
-	tb   testing.TB
-	args []string
-	cmd  *exec.Cmd
+	tb      testing.TB
+	args    []string // but for the port
+	port    string
+	process *os.Process
+	over    <-chan struct{} // closed when the process has ended
 }
 
 // Start starts a server that keeps nothing on disk, with further arguments, and
@@ -32,39 +40,54 @@ func Start(tb testing.TB, args ...string) *Server {
 		}
 		tb.Skip("redis-server is not installed")
 	}
-	l, err := (&net.ListenConfig{}).Listen(tb.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	addr := l.Addr().(*net.TCPAddr) //nolint:forcetypeassert // it listens on TCP
-	_ = l.Close()
-	s := &Server{
-		Addr: addr.String(), tb: tb,
-		args: append([]string{"--port", strconv.Itoa(addr.Port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", tb.TempDir()}, args...),
-	}
-	s.Run()
+	s := &Server{tb: tb, args: append([]string{"--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", tb.TempDir()}, args...)}
 	tb.Cleanup(s.Kill)
-	return s
+	var err error
+	for range ports.Attempts {
+		s.port = strconv.Itoa(ports.Free(tb))
+		s.Addr = "127.0.0.1:" + s.port
+		if err = s.run(); err == nil {
+			return s
+		}
+	}
+	tb.Fatal(err)
+	return nil
 }
 
 // Run starts the server again, and returns when it answers.
 func (s *Server) Run() {
 	s.tb.Helper()
-	s.cmd = exec.CommandContext(context.Background(), "redis-server", s.args...) //nolint:gosec // they are the test's
-	if err := s.cmd.Start(); err != nil {
+	if err := s.run(); err != nil {
 		s.tb.Fatal(err)
-	}
-	for end := time.Now().Add(20 * time.Second); ; {
-		if s.answers() {
-			return
-		}
-		if time.Now().After(end) {
-			s.tb.Fatal("redis-server does not answer")
-		}
-		<-time.After(10 * time.Millisecond)
 	}
 }
 
+func (s *Server) run() error {
+	cmd := exec.CommandContext(context.Background(), "redis-server", append([]string{"--port", s.port}, s.args...)...) //nolint:gosec // they are the test's
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("redistest: %w", err)
+	}
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		_ = cmd.Wait() // how it ends is the test's doing
+	}()
+	s.process, s.over = cmd.Process, over
+	for end := time.Now().Add(20 * time.Second); !s.answers(); {
+		if time.Now().After(end) {
+			s.Kill()
+			return errors.New("redistest: redis-server does not answer")
+		}
+		select {
+		case <-over:
+			return fmt.Errorf("redistest: redis-server has ended at once: %v", cmd.ProcessState)
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// answers reports whether this server answers, and not another that has its port.
 func (s *Server) answers() bool {
 	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "tcp", s.Addr)
 	if err != nil {
@@ -72,12 +95,11 @@ func (s *Server) answers() bool {
 	}
 	defer func() { _ = conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(time.Second))
-	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
+	if _, err := conn.Write([]byte("INFO server\r\nQUIT\r\n")); err != nil {
 		return false
 	}
-	answer := make([]byte, 7)
-	n, _ := conn.Read(answer)
-	return string(answer[:n]) == "+PONG\r\n"
+	answer, _ := io.ReadAll(conn)
+	return strings.Contains(string(answer), fmt.Sprintf("\nprocess_id:%d\r\n", s.process.Pid))
 }
 
 // Do sends a command that has no spaces in its arguments, and does not read the
@@ -97,8 +119,11 @@ func (s *Server) Do(command string) {
 
 // Kill kills the server.
 func (s *Server) Kill() {
-	_ = s.cmd.Process.Kill()
-	_ = s.cmd.Wait() // it was killed
+	if s.process == nil {
+		return
+	}
+	_ = s.process.Kill()
+	<-s.over
 }
 
 // Pause stops the server without a word to anybody, until Resume.
@@ -109,7 +134,7 @@ func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
 
 func (s *Server) signal(signal os.Signal) {
 	s.tb.Helper()
-	if err := s.cmd.Process.Signal(signal); err != nil {
+	if err := s.process.Signal(signal); err != nil {
 		s.tb.Fatal(err)
 	}
 }
