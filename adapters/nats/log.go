@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -82,6 +83,7 @@ type logEngine struct {
 	js  jetstream.JetStream
 
 	reader reader
+	leave  sync.Once  // closes reader.leaving
 	ready  sync.Mutex // guards made, and is held while the streams are made
 	made   bool
 
@@ -106,6 +108,7 @@ func (e *logEngine) Start(in cluster.Inbox) error {
 	if err := e.log.check(); err != nil {
 		return err
 	}
+	e.reader.init(e)
 	if err := e.engine.Start(in); err != nil {
 		return err
 	}
@@ -115,7 +118,6 @@ func (e *logEngine) Start(in cluster.Inbox) error {
 	if e.js, err = jetstream.New(e.conn, pending...); err != nil {
 		return fmt.Errorf("nats: %w", err)
 	}
-	e.reader.init(e)
 	if in.ID() == cluster.EmitterID {
 		close(e.reader.begun) // nothing is read
 		return nil
@@ -151,8 +153,11 @@ func (e *logEngine) Changed(namespace string, rooms ...string) {
 	}
 }
 
-// Encode implements cluster.Engine.
+// Encode implements cluster.Engine. It is told first that the server leaves.
 func (e *logEngine) Encode(m *cluster.Message) (cluster.Publication, error) {
+	if m.Type == cluster.Close {
+		e.leave.Do(func() { close(e.reader.leaving) })
+	}
 	p, err := e.engine.Encode(m)
 	if !isKept(m) {
 		return p, err
@@ -173,8 +178,20 @@ func (e *logEngine) Decode(p cluster.Publication) (*cluster.Message, error) {
 	return cluster.ReadMessage(p.Data)
 }
 
-// Publish implements cluster.Engine. What is for the stream is known by the type.
+// Publish implements cluster.Engine. What is for the stream is known by the type. Others
+// that have heard of this server count on it to get what they send, so that nothing
+// leaves before the stream is read.
 func (e *logEngine) Publish(ctx context.Context, batch []cluster.Publication) error {
+	var leaving <-chan struct{}
+	if !slices.ContainsFunc(batch, isNews) {
+		leaving = e.reader.leaving
+	}
+	switch err := e.reader.ready(ctx, leaving); {
+	case errors.Is(err, errLeaving):
+		return nil // nobody has heard of it
+	case err != nil:
+		return err
+	}
 	logPrefix := e.options.Prefix + ".log."
 	var kept []jetstream.PubAckFuture
 	var failed error
@@ -186,9 +203,6 @@ func (e *logEngine) Publish(ctx context.Context, batch []cluster.Publication) er
 			continue
 		}
 		if len(kept) == 0 {
-			if err := e.reader.ready(ctx); err != nil {
-				return err
-			}
 			if err := e.makeStreams(ctx); err != nil {
 				return err
 			}
@@ -209,6 +223,11 @@ func (e *logEngine) Publish(ctx context.Context, batch []cluster.Publication) er
 		failed = e.engine.Publish(ctx, rest)
 	}
 	return errors.Join(failed, wait(ctx, kept))
+}
+
+// isNews reports whether something says more than that a server is there, or is not.
+func isNews(p cluster.Publication) bool {
+	return p.Type != cluster.InitialHeartbeat && p.Type != cluster.Heartbeat && p.Type != cluster.Close
 }
 
 // wait waits until the server has taken everything.

@@ -13,8 +13,12 @@ import (
 // page is how many events are read at once of what clients have missed.
 const page = 500
 
-// Read implements cluster.Log.
+// Read implements cluster.Log. What comes after it must be what the reader hands on, so
+// that has to have begun.
 func (e *logEngine) Read(ctx context.Context, namespace string, from core.Offset, take func(m *cluster.Message)) (core.Offset, error) {
+	if err := e.reader.ready(ctx, nil); err != nil {
+		return core.Offset{}, err
+	}
 	stream, err := e.js.Stream(ctx, e.log.Stream)
 	if err != nil {
 		return core.Offset{}, fmt.Errorf("nats: %w", err)

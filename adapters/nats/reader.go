@@ -18,6 +18,7 @@ var (
 	errTrimmed = errors.New("nats: events were dropped from the stream before they were read")
 	errReset   = errors.New("nats: the stream is not the one that was read before")
 	errSkipped = errors.New("nats: the server has skipped a message")
+	errLeaving = errors.New("nats: the server is leaving")
 )
 
 // answerTime is how long the server may take for what it can answer at once.
@@ -31,6 +32,8 @@ type reader struct {
 	cancel context.CancelFunc
 	begun  chan struct{} // closed when position is set
 
+	leaving chan struct{} // closed when the server is about to leave
+
 	mu       sync.Mutex // guards position
 	position core.Offset
 }
@@ -38,15 +41,22 @@ type reader struct {
 func (r *reader) init(e *logEngine) {
 	r.engine = e
 	r.ctx, r.cancel = context.WithCancel(context.Background())
-	r.begun = make(chan struct{})
+	r.begun, r.leaving = make(chan struct{}), make(chan struct{})
 }
 
 // ready waits until it is known from where on is read: what is sent before that would
-// not come back.
-func (r *reader) ready(ctx context.Context) error {
+// not come. It does not wait any longer when leaving is closed.
+func (r *reader) ready(ctx context.Context, leaving <-chan struct{}) error {
 	select {
 	case <-r.begun:
 		return nil
+	default:
+	}
+	select {
+	case <-r.begun:
+		return nil
+	case <-leaving:
+		return errLeaving
 	case <-ctx.Done():
 		return fmt.Errorf("nats: the stream is not read yet: %w", context.Cause(ctx))
 	}
