@@ -129,8 +129,12 @@ func (e *engine) Take(ctx context.Context, namespace, privateID string) (*core.C
 	return state, err
 }
 
-// Read implements cluster.Log.
+// Read implements cluster.Log. What comes after it must be what the reader hands on, so
+// that has to have begun.
 func (e *engine) Read(ctx context.Context, namespace string, from core.Offset, take func(m *cluster.Message)) (core.Offset, error) {
+	if err := e.reader.ready(ctx); err != nil {
+		return core.Offset{}, err
+	}
 	client, err := e.link.Client(ctx)
 	if err != nil {
 		return core.Offset{}, fmt.Errorf("redis: %w", err)
