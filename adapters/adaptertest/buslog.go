@@ -57,23 +57,45 @@ func (e *BusEngine) Update(_ context.Context, changes []cluster.Change) error {
 	return nil
 }
 
+// lateSave is how long a state is waited for that is not there: the server that had
+// the client may be about to save it. It is looked for every lateLook.
+const (
+	lateSave = 500 * time.Millisecond
+	lateLook = 50 * time.Millisecond
+)
+
 // Take implements cluster.Log.
-func (e *BusEngine) Take(_ context.Context, namespace, privateID string) (*core.ClientState, error) {
-	if e.isCut() {
-		return nil, errCut
+func (e *BusEngine) Take(ctx context.Context, namespace, privateID string) (*core.ClientState, error) {
+	for attempt := 0; ; attempt++ {
+		if e.isCut() {
+			return nil, errCut
+		}
+		state := e.bus.take(e.in.ID(), clientKey(namespace, privateID))
+		switch {
+		case state != nil:
+			return state, nil
+		case attempt >= int(lateSave/lateLook):
+			return nil, fmt.Errorf("%w: nothing is saved", core.ErrNotRecoverable)
+		}
+		select {
+		case <-time.After(lateLook):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
 	}
-	b := e.bus
+}
+
+// take makes what is saved that of another server. It returns nil if there is nothing.
+func (b *Bus) take(owner, key string) *core.ClientState {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	key := clientKey(namespace, privateID)
 	saved, ok := b.clients[key]
 	if !ok || time.Now().After(saved.until) {
-		return nil, fmt.Errorf("%w: nothing is saved", core.ErrNotRecoverable)
+		return nil
 	}
-	saved.owner = e.in.ID()
+	saved.owner = owner
 	b.clients[key] = saved
-	state := saved.state
-	return &state, nil
+	return &saved.state
 }
 
 // Read implements cluster.Log.

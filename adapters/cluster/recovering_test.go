@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -35,6 +36,31 @@ func TestRestoreAgain(t *testing.T) {
 		a.Forget("/", "pid")
 		if back, err := a.Restore(t.Context(), "/", "pid", ""); !errors.Is(err, core.ErrNotRecoverable) {
 			t.Errorf("after the end: %+v, %v", back, err)
+		}
+	})
+}
+
+// A client may be faster than the server that had it, which is about to save what it comes
+// back to.
+func TestRestoreLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := new(adaptertest.Bus)
+		old, other := cluster.NewRecovering(bus.Engine(), cluster.Options{}), cluster.NewRecovering(bus.Engine(), cluster.Options{})
+		for _, a := range []*cluster.Recovering{old, other} {
+			upshifttest.NewServer(t, core.Options{Adapter: a, Recovery: &core.Recovery{}})
+		}
+		time.AfterFunc(400*time.Millisecond, func() {
+			old.Save(&core.ClientState{
+				Namespace: "/", ID: "id", PrivateID: "pid", Since: core.Offset{Major: 1}, Window: time.Minute, Fresh: true,
+			})
+		})
+		if back, err := other.Restore(t.Context(), "/", "pid", ""); err != nil || back.Client.ID != "id" {
+			t.Errorf("%+v, %v", back, err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if _, err := other.Restore(ctx, "/", "unknown", ""); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v", err)
 		}
 	})
 }
