@@ -47,6 +47,18 @@ func (r *requests) get(id string) *request {
 	return r.open[id]
 }
 
+func (r *requests) add(q *request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.open[q.id] = q
+}
+
+func (r *requests) remove(q *request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.open, q.id)
+}
+
 // gone tells all questions that a server will not answer any more.
 func (r *requests) gone(server string) {
 	r.mu.Lock()
@@ -58,6 +70,15 @@ func (r *requests) gone(server string) {
 		q.mu.Unlock()
 		q.changed()
 	}
+}
+
+// expect has q wait for the members there are. It is open by now: who goes from here on
+// is taken out of it.
+func (q *request) expect(s *members) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.missing = s.all()
+	q.want = len(q.missing)
 }
 
 func (q *request) changed() {
@@ -119,21 +140,15 @@ func (a *Adapter) ask(ctx context.Context, m *Message) iter.Seq2[*Message, error
 				return
 			}
 			q.want = n
-		} else {
-			q.missing = a.members.all()
-			q.want = len(q.missing)
+		}
+		a.pending.add(q)
+		defer a.pending.remove(q)
+		if a.counter == nil {
+			q.expect(&a.members)
 		}
 		if q.want == 0 && m.Type != Broadcast {
 			return
 		}
-		a.pending.mu.Lock()
-		a.pending.open[q.id] = q
-		a.pending.mu.Unlock()
-		defer func() {
-			a.pending.mu.Lock()
-			delete(a.pending.open, q.id)
-			a.pending.mu.Unlock()
-		}()
 		if err := a.send(m); err != nil {
 			yield(nil, err)
 			return
