@@ -120,10 +120,13 @@ func (a *Adapter) Close(ctx context.Context) error {
 	if a.node == nil {
 		return nil
 	}
+	var last []Publication
 	if a.counter == nil {
-		_ = a.send(&Message{Type: Close}) // there may be no room; then others find out
+		if p, err := a.encode(&Message{Type: Close}); err == nil {
+			last = append(last, p)
+		}
 	}
-	a.queue.close(ctx)
+	a.queue.close(ctx, last...)
 	if a.kept != nil {
 		a.kept.close(ctx)
 	}
@@ -138,13 +141,21 @@ func (a *Adapter) Changed(namespace string, rooms ...string) { a.engine.Changed(
 
 // send encodes a message and queues it for the broker.
 func (a *Adapter) send(m *Message) error {
+	p, err := a.encode(m)
+	if err != nil {
+		return err
+	}
+	return a.queue.add(p)
+}
+
+func (a *Adapter) encode(m *Message) (Publication, error) {
 	m.Sender = a.id
 	p, err := a.engine.Encode(m)
 	if err != nil {
-		return fmt.Errorf("cluster: %w", err)
+		return p, fmt.Errorf("cluster: %w", err)
 	}
 	p.Nonce = m.Nonce
-	return a.queue.add(p)
+	return p, nil
 }
 
 // Broadcast implements core.Adapter.

@@ -60,6 +60,10 @@ func (q *queue) add(p Publication) error {
 func (q *queue) append(p Publication) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	return q.appendLocked(p)
+}
+
+func (q *queue) appendLocked(p Publication) error {
 	switch {
 	case q.closed:
 		return ErrClosed
@@ -158,9 +162,15 @@ func (q *queue) publish(all []Publication, n int) int {
 	return n
 }
 
-// close refuses what is new and returns when the rest is sent, or ctx has ended.
-func (q *queue) close(ctx context.Context) {
+// close takes what comes last, after which others are to hear nothing more, and returns
+// when all is sent, or ctx has ended.
+func (q *queue) close(ctx context.Context, last ...Publication) {
 	q.mu.Lock()
+	for _, p := range last {
+		if q.appendLocked(p) != nil { // there is no room: others find out
+			q.adapter.stats.dropped.Add(1)
+		}
+	}
 	q.closed = true
 	q.mu.Unlock()
 	select {
