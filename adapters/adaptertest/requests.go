@@ -115,6 +115,9 @@ func testCallAll(c *rig) {
 	}
 }
 
+// enough is how long those who do answer may take, while somebody does not.
+const enough = 5 * time.Second
+
 // A client that does not answer is told of when the time is over, and the answers
 // of the others are not lost.
 func testCallAllSilent(c *rig) {
@@ -126,7 +129,7 @@ func testCallAllSilent(c *rig) {
 		}
 	})
 	silent.Handle("who", func(*upshifttest.Event) {})
-	ctx, cancel := context.WithTimeout(c.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(c.Context(), enough)
 	defer cancel()
 	n := 0
 	var partial *core.PartialError
@@ -149,16 +152,18 @@ var user = core.NewSharedKey[string]("adaptertest:user")
 
 // Sockets of all servers are found, with what is known of them.
 func testFetch(c *rig) {
+	connected := make(chan string, 3) // a client is, before the handler has run
 	servers := c.start(3, func(i int, srv *core.Server) {
 		srv.Of("/").OnConnect(func(_ context.Context, s *core.Socket) error {
 			user.Set(s, fmt.Sprint("user of ", i))
+			connected <- s.ID()
 			return nil
 		})
 	})
 	want := make(map[string]string)
 	for i, srv := range servers {
 		client := upshifttest.Dial(c, srv, "/", upshifttest.Options{Auth: map[string]any{"token": "x"}, Patience: patience})
-		want[client.ID()] = fmt.Sprint("user of ", i)
+		want[c.await(connected)] = fmt.Sprint("user of ", i)
 		c.join(client, srv, "room")
 		if i == 2 {
 			c.join(client, srv, "not")
@@ -269,7 +274,7 @@ func testServerSideDead(c *rig) {
 			return i, nil
 		})
 	})
-	ctx, cancel := context.WithTimeout(c.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(c.Context(), enough)
 	defer cancel()
 	answers := 0
 	var partial *core.PartialError

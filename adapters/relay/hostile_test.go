@@ -179,7 +179,7 @@ func TestOneQuestion(t *testing.T) {
 
 // A server that has been forgotten is asked for, and found.
 func TestAskedFor(t *testing.T) {
-	nodes := start(t, 3, setup{})
+	nodes := start(t, 3, setup{relay: relay.Options{AskTimeout: patience}})
 	sid := openSession(t, nodes[2])
 	nodes[0].front.Forget()
 	if got := post(t, pollURL(nodes[0].base, sid), "3"); got.status != 200 {
