@@ -88,6 +88,7 @@ func newStage(t *testing.T, adapters [2]Member, recovery *core.Recovery) *stage 
 		}
 	}
 	s.settle(t)
+	s.reach(t)
 	for i := range s.clients {
 		s.numbers(t, i, func() bool { return true })
 	}
@@ -119,6 +120,28 @@ func (s *stage) settle(t *testing.T) {
 			break
 		}
 	}
+}
+
+// reach waits until what the first server sends to the room reaches the other's client: a
+// server hears of a room only from a moment after its first member has joined.
+func (s *stage) reach(t *testing.T) {
+	t.Helper()
+	heard := make(chan struct{}, 1)
+	s.clients[1].Handle("probe", func(*upshifttest.Event) {
+		select {
+		case heard <- struct{}{}:
+		default:
+		}
+	})
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		_ = s.servers[0].Of("/").To("room").Emit(t.Context(), "probe")
+		select {
+		case <-heard:
+			return
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	t.Fatal("the room is not reached")
 }
 
 // numbers takes what a client has received, and checks that nothing has come twice,
