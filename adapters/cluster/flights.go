@@ -6,7 +6,9 @@ import (
 )
 
 // flights are the own events that are on their way to the broker and back. They land
-// one at a time, in their order, whichever goroutine delivers them.
+// one at a time, whichever goroutine delivers them, and those that come back in their
+// order. One that is given up lands at once: earlier ones that the broker has taken may
+// be on their way back yet, or never come, and are not waited for.
 type flights struct {
 	most int // bytes
 
