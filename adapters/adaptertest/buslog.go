@@ -47,12 +47,17 @@ func (e *BusEngine) Update(_ context.Context, changes []cluster.Change) error {
 	}
 	for _, c := range changes {
 		key := clientKey(c.Namespace, c.PrivateID)
-		switch own := b.clients[key].owner == e.in.ID(); {
+		before, ok := b.clients[key]
+		none := !ok || time.Now().After(before.until)
+		switch own := before.owner == e.in.ID(); {
 		case c.State == nil && own:
 			delete(b.clients, key)
-		case c.State != nil && (own || c.State.Fresh):
+		case c.State != nil && (own || none && c.State.Fresh):
 			b.clients[key] = savedClient{e.in.ID(), *c.State, time.Now().Add(c.State.Window)}
 		}
+	}
+	if e.echoes() {
+		return errCut
 	}
 	return nil
 }
@@ -134,6 +139,12 @@ func (e *BusEngine) readFails() bool {
 	defer e.mu.Unlock()
 	e.failReads--
 	return e.failReads >= 0
+}
+
+func (e *BusEngine) echoes() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.echo
 }
 
 func (e *BusEngine) isCut() bool {

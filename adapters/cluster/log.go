@@ -39,7 +39,9 @@ type Log interface {
 // A Change is one to what a client comes back to.
 type Change struct {
 	Namespace, PrivateID string
-	// State is what to save; nil is to drop what there is. Unless State.Fresh is
-	// set, it counts only if what is saved is what this server has saved before.
+	// State is what to save; nil is to drop what there is. It counts only if what is
+	// saved is what this server has saved before or, with State.Fresh, if nothing is.
+	// What another server has saved stays. A change whose Update has failed may have
+	// been made; what is Fresh then comes Fresh again, with the next change.
 	State *core.ClientState
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/upshift-go/upshift/core"
 )
@@ -128,7 +130,10 @@ type kept struct {
 	saving  map[clientKey]Change
 	closed  bool
 
-	failing bool // of the goroutine that saves
+	// Of the goroutine that saves.
+	failing bool
+	unsaved map[clientKey]time.Time // who could not be saved for the first time; by then at the latest it is tried again, or never
+	sweep   time.Time               // when to look next for what is of no use in unsaved
 }
 
 // A clientKey names what one client comes back to.
@@ -137,7 +142,7 @@ type clientKey struct{ namespace, privateID string }
 func newKept(a *Adapter, log Log) *kept {
 	k := &kept{
 		adapter: a, log: log, more: make(chan struct{}, 1), done: make(chan struct{}),
-		changes: make(map[clientKey]Change),
+		changes: make(map[clientKey]Change), unsaved: make(map[clientKey]time.Time),
 	}
 	k.idle = sync.NewCond(&k.mu)
 	return k
@@ -206,7 +211,10 @@ func (k *kept) run() {
 		k.mu.Lock()
 		k.saving, k.changes = k.changes, make(map[clientKey]Change)
 		batch := make([]Change, 0, len(k.saving))
-		for _, c := range k.saving {
+		for key, c := range k.saving {
+			if _, yes := k.unsaved[key]; yes && c.State != nil {
+				c.State.Fresh = true // or nothing of it would ever be saved
+			}
 			batch = append(batch, c)
 		}
 		closed := k.closed
@@ -245,6 +253,25 @@ func (k *kept) save(batch []Change) {
 	if k.failing = err != nil; k.failing {
 		k.adapter.stats.notSaved.Add(uint64(len(batch)))
 	}
+	k.note(batch, err == nil)
+}
+
+// note takes note of whether changes were saved.
+func (k *kept) note(batch []Change, saved bool) {
+	now := time.Now()
+	for _, c := range batch {
+		switch key := (clientKey{c.Namespace, c.PrivateID}); {
+		case saved || c.State == nil:
+			delete(k.unsaved, key)
+		case c.State.Fresh:
+			k.unsaved[key] = now.Add(c.State.Window)
+		}
+	}
+	if len(k.unsaved) == 0 || now.Before(k.sweep) {
+		return
+	}
+	k.sweep = now.Add(time.Minute)
+	maps.DeleteFunc(k.unsaved, func(_ clientKey, until time.Time) bool { return now.After(until) })
 }
 
 // saved waits until nothing of one client is to be saved any more.

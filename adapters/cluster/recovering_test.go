@@ -65,6 +65,52 @@ func TestRestoreLate(t *testing.T) {
 	})
 }
 
+// A client that could not be saved at first is with the next change, unless it has left.
+func TestNotSavedAtFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := new(adaptertest.Bus)
+		engine := bus.Engine()
+		here, there := cluster.NewRecovering(engine, cluster.Options{}), cluster.NewRecovering(bus.Engine(), cluster.Options{})
+		for _, a := range []*cluster.Recovering{here, there} {
+			upshifttest.NewServer(t, core.Options{Adapter: a, Recovery: &core.Recovery{}})
+		}
+		save := func(a *cluster.Recovering, pid, room string, fresh bool) {
+			a.Save(&core.ClientState{
+				Namespace: "/", ID: "id", PrivateID: pid, Rooms: []string{room}, Since: core.Offset{Major: 1}, Window: time.Minute, Fresh: fresh,
+			})
+			synctest.Wait()
+		}
+		engine.Cut(true)
+		save(here, "stays", "old", true)
+		save(here, "leaves", "old", true)
+		save(here, "leaves", "old", false)
+		here.Forget("/", "leaves")
+		synctest.Wait()
+		engine.Cut(false)
+		save(here, "stays", "new", false)
+		save(here, "leaves", "new", false)
+		if back, err := there.Restore(t.Context(), "/", "stays", ""); err != nil || !slices.Equal(back.Client.Rooms, []string{"new"}) {
+			t.Errorf("%+v, %v", back, err)
+		}
+		if back, err := there.Restore(t.Context(), "/", "leaves", ""); !errors.Is(err, core.ErrNotRecoverable) {
+			t.Errorf("after the end: %+v, %v", back, err)
+		}
+
+		// It may have been saved, and have gone to another server since.
+		engine.Echo(true)
+		save(here, "goes", "old", true)
+		engine.Echo(false)
+		if _, err := there.Restore(t.Context(), "/", "goes", ""); err != nil {
+			t.Error(err)
+		}
+		save(here, "goes", "older", false)
+		save(there, "goes", "new", false)
+		if back, err := here.Restore(t.Context(), "/", "goes", ""); err != nil || !slices.Equal(back.Client.Rooms, []string{"new"}) {
+			t.Errorf("%+v, %v", back, err)
+		}
+	})
+}
+
 // What came before a client connected first is not for it, whatever offset it names.
 func TestRestoreBeforeFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -30,8 +30,21 @@ func (e *logEngine) stateSubject(privateID string) string {
 	return e.options.Prefix + ".state." + token(privateID)
 }
 
+// ownerHeader names the server that has saved a client.
+const ownerHeader = "Upshift-Owner"
+
+// stateMsg makes the message of a change.
+func (e *logEngine) stateMsg(c cluster.Change) (m *nats.Msg, err error) {
+	m = nats.NewMsg(e.stateSubject(c.PrivateID))
+	m.Header.Set(ownerHeader, e.in.ID())
+	if c.State != nil {
+		m.Data, err = encodeState(c.State)
+	}
+	return m, err
+}
+
 // Update implements cluster.Log. What this server has saved before is known by the
-// sequence that it got.
+// sequence that it got; that of nothing is 0.
 func (e *logEngine) Update(ctx context.Context, changes []cluster.Change) error {
 	if err := e.makeStreams(ctx); err != nil {
 		return err
@@ -39,7 +52,6 @@ func (e *logEngine) Update(ctx context.Context, changes []cluster.Change) error 
 	acks := make([]jetstream.PubAckFuture, len(changes))
 	var failed error
 	for i, c := range changes {
-		m := nats.NewMsg(e.stateSubject(c.PrivateID))
 		e.mu.Lock()
 		e.forgetLocked()
 		before, own := e.owned[c.PrivateID]
@@ -47,16 +59,9 @@ func (e *logEngine) Update(ctx context.Context, changes []cluster.Change) error 
 		if !own && (c.State == nil || !c.State.Fresh) {
 			continue
 		}
-		options := []jetstream.PublishOpt{jetstream.WithRetryAttempts(0)}
-		if c.State == nil || !c.State.Fresh {
-			options = append(options, jetstream.WithExpectLastSequencePerSubject(before.sequence))
-		}
-		var err error
-		if c.State != nil {
-			m.Data, err = encodeState(c.State)
-		}
+		m, err := e.stateMsg(c)
 		if err == nil {
-			acks[i], err = e.js.PublishMsgAsync(m, options...)
+			acks[i], err = e.js.PublishMsgAsync(m, jetstream.WithRetryAttempts(0), jetstream.WithExpectLastSequencePerSubject(before.sequence))
 		}
 		if err != nil {
 			failed = fmt.Errorf("nats: %w", err)
@@ -77,29 +82,86 @@ func (e *logEngine) Update(ctx context.Context, changes []cluster.Change) error 
 func (e *logEngine) settle(ctx context.Context, c cluster.Change, ack jetstream.PubAckFuture) error {
 	select {
 	case done := <-ack.Ok():
-		if c.State == nil {
-			e.disown(c.PrivateID)
-			return nil
-		}
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.owned[c.PrivateID] = ownership{done.Sequence, time.Now().Add(c.State.Window)}
+		e.own(c, done.Sequence)
 		return nil
 	case err := <-ack.Err():
-		if isWrongSequence(err) {
-			e.disown(c.PrivateID) // another server has the client
-			return nil
+		if !isWrongSequence(err) {
+			e.unsure(c.PrivateID)
+			return fmt.Errorf("nats: %w", err)
 		}
-		return fmt.Errorf("nats: %w", err)
+		if c.State != nil && c.State.Fresh || e.isUnsure(c.PrivateID) {
+			return e.again(ctx, c)
+		}
+		e.disown(c.PrivateID) // another server has the client
+		return nil
 	case <-ctx.Done():
+		e.unsure(c.PrivateID)
 		return context.Cause(ctx)
 	}
+}
+
+// again makes a change if what is saved is what this server has saved without knowing,
+// since the answer was lost. Otherwise another server has the client.
+func (e *logEngine) again(ctx context.Context, c cluster.Change) error {
+	states, err := e.js.Stream(ctx, e.states())
+	if err != nil {
+		return fmt.Errorf("nats: %w", err)
+	}
+	last, err := states.GetLastMsgForSubject(ctx, e.stateSubject(c.PrivateID))
+	if err != nil {
+		return fmt.Errorf("nats: %w", err)
+	}
+	if last.Header.Get(ownerHeader) != e.in.ID() {
+		e.disown(c.PrivateID)
+		return nil
+	}
+	m, err := e.stateMsg(c)
+	if err != nil {
+		return err
+	}
+	ack, err := e.js.PublishMsg(ctx, m, jetstream.WithRetryAttempts(0), jetstream.WithExpectLastSequencePerSubject(last.Sequence))
+	switch {
+	case isWrongSequence(err):
+		e.disown(c.PrivateID)
+	case err != nil:
+		return fmt.Errorf("nats: %w", err)
+	default:
+		e.own(c, ack.Sequence)
+	}
+	return nil
+}
+
+// own takes note of a change that was made.
+func (e *logEngine) own(c cluster.Change, sequence uint64) {
+	if c.State == nil {
+		e.disown(c.PrivateID)
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.owned[c.PrivateID] = ownership{sequence: sequence, until: time.Now().Add(c.State.Window)}
 }
 
 // An ownership is what this server knows of what it has saved for a client.
 type ownership struct {
 	sequence uint64
 	until    time.Time // then it is of no use any more
+	unsure   bool      // there was no answer to a change after that
+}
+
+func (e *logEngine) unsure(privateID string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if o, ok := e.owned[privateID]; ok {
+		o.unsure = true
+		e.owned[privateID] = o
+	}
+}
+
+func (e *logEngine) isUnsure(privateID string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.owned[privateID].unsure
 }
 
 func (e *logEngine) disown(privateID string) {
@@ -170,6 +232,7 @@ const takes = 10
 // take is one attempt.
 func (e *logEngine) take(ctx context.Context, namespace, privateID string) (*core.ClientState, error) {
 	again := nats.NewMsg(e.stateSubject(privateID))
+	again.Header.Set(ownerHeader, e.in.ID())
 	m, err := e.lastState(ctx, again.Subject)
 	if err != nil {
 		return nil, err
@@ -185,7 +248,7 @@ func (e *logEngine) take(ctx context.Context, namespace, privateID string) (*cor
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.owned[privateID] = ownership{ack.Sequence, until}
+	e.owned[privateID] = ownership{sequence: ack.Sequence, until: until}
 	return state, nil
 }
 

@@ -41,9 +41,11 @@ type savedByAny struct {
 // with 16 digits.
 const ownerLen = 32
 
-// The first two compare the beginning of the value with their first argument. The last
+// The first three compare the beginning of the value with their first argument. The last
 // writes it over the beginning of a value that is one of ours, whose server it was.
 const (
+	saveFresh = `local v = redis.call('GET', KEYS[1])
+if not v or string.sub(v, 1, #ARGV[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end`
 	replaceOwn = `local v = redis.call('GET', KEYS[1])
 if v and string.sub(v, 1, #ARGV[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) end`
 	deleteOwn = `local v = redis.call('GET', KEYS[1])
@@ -101,12 +103,11 @@ func (e *engine) Update(ctx context.Context, changes []cluster.Change) error {
 		if err != nil {
 			return err
 		}
-		window := c.State.Window.Milliseconds()
+		script, window := replaceOwn, strconv.FormatInt(c.State.Window.Milliseconds(), 10)
 		if c.State.Fresh {
-			commands = append(commands, client.B().Set().Key(key).Value(text).PxMilliseconds(window).Build())
-			continue
+			script = saveFresh
 		}
-		commands = append(commands, client.B().Eval().Script(replaceOwn).Numkeys(1).Key(key).Arg(owner, text, strconv.FormatInt(window, 10)).Build())
+		commands = append(commands, client.B().Eval().Script(script).Numkeys(1).Key(key).Arg(owner, text, window).Build())
 	}
 	return pubsub.FirstError(notNil(client.DoMulti(ctx, commands...)))
 }
