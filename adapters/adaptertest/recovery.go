@@ -38,12 +38,12 @@ func (c *rig) lose(client *upshifttest.Client, srv *core.Server) {
 	c.until("the server has noticed", func(context.Context) bool { return srv.Of("/").Socket(id) == nil })
 }
 
-// back makes a client come back to a server, with or without its past.
-func (c *rig) back(client *upshifttest.Client, srv *core.Server, recovered bool) {
+// back makes a client come back to a server, with its past.
+func (c *rig) back(client *upshifttest.Client, srv *core.Server) {
 	c.Helper()
 	client.ReconnectTo(srv)
-	if client.Recovered() != recovered {
-		c.Fatalf("recovered is %v", !recovered)
+	if !client.Recovered() {
+		c.Fatal("not recovered")
 	}
 }
 
@@ -57,7 +57,7 @@ func testSameServer(c *rig) {
 	client.Expect("before")
 	c.lose(client, servers[0])
 	c.missed(servers, id)
-	c.back(client, servers[0], true)
+	c.back(client, servers[0])
 	c.expectMissed(client, id)
 }
 
@@ -98,12 +98,12 @@ func testOtherServer(c *rig) {
 	client.Expect("before")
 	c.lose(client, servers[0])
 	c.missed(servers, id)
-	c.back(client, servers[1], true)
+	c.back(client, servers[1])
 	c.expectMissed(client, id)
 	// And back, on a second loss.
 	c.lose(client, servers[1])
 	c.missed(servers[:1], id)
-	c.back(client, servers[0], true)
+	c.back(client, servers[0])
 	c.expectMissed(client, id)
 }
 
@@ -118,10 +118,7 @@ func testKilledServer(c *rig) {
 	<-time.After(time.Second) // what has changed last is saved with a delay
 	client.Vanish()           // the server does not notice, as if it were not there any more
 	c.missed(servers[1:], id)
-	client.ReconnectTo(servers[1])
-	if !client.Recovered() {
-		c.Fatal("not recovered")
-	}
+	c.back(client, servers[1])
 	client.Expect("all", []byte("bytes"))
 	client.Expect("room")
 	client.Expect("by id")
@@ -138,7 +135,7 @@ func testNothingSeen(c *rig) {
 	c.emitSeen(servers[0])
 	c.lose(client, servers[0])
 	c.emit(servers[0].Of("/"), "missed")
-	c.back(client, servers[1], true)
+	c.back(client, servers[1])
 	for e := client.Next(); e.Name != "missed"; e = client.Next() {
 		if e.Name != "seen by others" {
 			c.Fatalf("received %v", e)
@@ -201,7 +198,7 @@ func testWhileSending(c *rig) {
 		all[i].Cut()
 		<-time.After(time.Duration(random.IntN(30)) * time.Millisecond)
 		at[i] = random.IntN(len(servers))
-		c.back(all[i], servers[at[i]], true)
+		c.back(all[i], servers[at[i]])
 	}
 	<-done
 	for i, client := range all {
@@ -237,7 +234,7 @@ func testLatestOnly(c *rig) {
 	for witness.Next().Name != "end" {
 		continue // what comes while the client does is not counted
 	}
-	c.back(client, servers[1], true)
+	c.back(client, servers[1])
 	client.Expect("price", 4)
 	client.Expect("end")
 }
@@ -260,7 +257,7 @@ func testNotKept(c *rig) {
 	}
 	c.lose(there, servers[1])
 	c.emit(servers[0].Of("/"), "missed")
-	c.back(there, servers[0], true)
+	c.back(there, servers[0])
 	there.Expect("missed")
 }
 
@@ -285,7 +282,7 @@ func testDataComesWith(c *rig) {
 	c.emit(servers[0].Of("/"), "start")
 	client.Expect("start")
 	c.lose(client, servers[0])
-	c.back(client, servers[1], true)
+	c.back(client, servers[1])
 	if i := c.await(ran); i != "1" {
 		c.Errorf("middleware ran on %s", i)
 	}

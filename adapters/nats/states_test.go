@@ -46,7 +46,7 @@ func TestSavedWithoutAnswer(t *testing.T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, step := range []struct {
-		ctx   context.Context //nolint:containedctx // it is what differs
+		ctx   context.Context
 		by    cluster.Log
 		room  string
 		fresh bool
