@@ -45,7 +45,8 @@ func (e *sessionError) Unwrap() []error {
 // later. Values that it keeps are those of the handshake. They live as long as
 // the client's session.
 //
-// Browsers send cookies for pages of other sites, too: check the origin.
+// Browsers send cookies for pages of other sites, too: those that
+// core.Options.CORS names connect with them, any other is refused.
 func Session(middleware func(next http.Handler) http.Handler) func(ctx context.Context, h *core.Handshake) error {
 	return func(ctx context.Context, h *core.Handshake) (err error) {
 		// Values of the server's own request must not be kept, its end counts.

@@ -54,7 +54,8 @@ func Bearer() Source {
 }
 
 // Cookie is the named cookie of the handshake, the first if there are several.
-// Pages of other sites make browsers send it too: check the origin.
+// Browsers send it for pages of other sites, too: those that core.Options.CORS
+// names connect with it, any other is refused.
 func Cookie(name string) Source {
 	return func(s *core.Socket) (string, error) {
 		for _, field := range s.Handshake().Header.Values("Cookie") {
