@@ -14,9 +14,8 @@
 // from the folder ui/dist of the npm package @socket.io/admin-ui. It is an
 // ordinary client of one namespace, "/admin", and connects with what its user
 // types into a form. A page that comes from another origin than the server
-// needs core.Options.CORS with that origin and with Credentials, and, if
-// core.Options.AllowRequest checks origins, needs to be allowed there. Middleware
-// that was added with Server.Use runs for its namespace, too.
+// needs core.Options.CORS with that origin and with Credentials. Middleware that
+// was added with Server.Use runs for its namespace, too.
 //
 // # Two modes
 //
@@ -30,7 +29,13 @@
 //
 // Events reach pages that are connected to other servers through
 // core.Options.Adapter, if they are instrumented with the same namespace and
-// mode. So do commands.
+// mode. So do commands, which have effect in all of the cluster, also on servers
+// that are not instrumented.
+//
+// The others may be Node servers with @socket.io/admin-ui, whose page shows our
+// sockets as ours shows theirs. A server that does not answer as ours do makes a
+// page wait two seconds for the list of sockets. Logins are shared with Node only by a
+// SessionStore that writes what Node's does.
 package adminui
 
 import (
@@ -62,7 +67,8 @@ type Options struct {
 	// Namespace is where the UI connects to. Default "/admin". It cannot be
 	// "/", whose clients would get all that is meant for the UI.
 	Namespace string
-	// ReadOnly takes no commands from the UI.
+	// ReadOnly takes no commands from pages that are connected to this server.
+	// Those of pages of other servers reach all sockets of the cluster.
 	ReadOnly bool
 	// Development shows every socket, room and event, rather than figures
 	// only.
@@ -239,8 +245,8 @@ func Instrument(srv *core.Server, o Options) (*Admin, error) {
 		o.Logger.LogAttrs(a.ctx, slog.LevelWarn, "the admin UI asks nobody for a password", slog.String("namespace", o.Namespace))
 	}
 	a.tally.start(srv)
-	a.observe()
 	a.join()
+	a.observe()
 	a.namespace.OnConnect(a.greet)
 	a.namespace.OnDisconnect(func(_ context.Context, s *core.Socket, _ error) { a.leave(s) })
 	if !o.ReadOnly {

@@ -222,7 +222,7 @@ func TestEvents(t *testing.T) {
 				"headers": map[string]any{"user-agent": "test", "cookie": "[redacted]", "authorization": "[redacted]", "accept": "a, b", "origin": "https://x", "host": "x"},
 				"query":   map[string]any{"EIO": "4", "token": "[redacted]", "room": "7"},
 				"issued":  float64(1_700_000_000_123), "secure": true, "xdomain": true,
-				"time": "Tue Nov 14 2023 22:13:20 GMT+0000 (UTC)",
+				"time": "Tue Nov 14 2023 22:13:20 GMT+0000 (Coordinated Universal Time)",
 				"url":  "/socket.io/?EIO=4&room=7&token=%5Bredacted%5D",
 			},
 		}

@@ -14,7 +14,7 @@ import (
 const (
 	watchEvent   = "upshift:admin:watch"   // a page is connected here
 	stateEvent   = "upshift:admin:state"   // answered with the sockets of a server
-	commandEvent = "upshift:admin:command" // to be carried out
+	commandEvent = "upshift:admin:command" // to be carried out in a namespace that the sender has not
 )
 
 const (
@@ -39,7 +39,11 @@ func (a *Admin) join() {
 		if err := args.Bind(&c); err != nil || !c.valid() || a.options.ReadOnly || a.ctx.Err() != nil {
 			return nil, err
 		}
-		return nil, a.carryOut(ctx, c)
+		n := a.lookUp(c.Namespace)
+		if n == nil {
+			return nil, nil
+		}
+		return nil, c.carryOut(ctx, n.To(rooms(c.Filter)...).Local())
 	})
 	a.alone = errors.Is(a.namespace.ServerSideEmit(a.ctx, "upshift:admin:hello"), core.ErrNoAdapter)
 }
@@ -90,28 +94,31 @@ func (a *Admin) answerState(ctx context.Context) ([]codec.Raw, error) {
 
 // stateOfOthers returns the sockets of other servers, of as many as answer in
 // time.
-func (a *Admin) stateOfOthers(ctx context.Context) []codec.Raw {
+func (a *Admin) stateOfOthers(within context.Context) []codec.Raw {
 	if a.alone {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, stateWithin)
+	ctx, cancel := context.WithTimeout(within, stateWithin)
 	defer cancel()
 	var all []codec.Raw
-	room := a.options.MaxStateBytes
+	room, missing := a.options.MaxStateBytes, false
 	for args, err := range a.namespace.ServerSideCall(ctx, stateEvent) {
 		var list []codec.Raw
 		if err == nil {
 			err = args.Bind(&list)
 		}
-		if err != nil {
-			a.options.Logger.LogAttrs(ctx, slog.LevelWarn, "admin UI: sockets of another server are missing", slog.Any("error", err))
-			continue
+		if list == nil { // it does not know the question
+			missing = true
+			a.options.Logger.LogAttrs(ctx, slog.LevelDebug, "admin UI: another server does not say who is there", slog.Any("error", err))
 		}
 		for _, one := range list {
 			if room -= len(one.Bytes()); room >= 0 {
 				all = append(all, one)
 			}
 		}
+	}
+	if missing {
+		all = append(all, a.foreign(within, all, room)...)
 	}
 	return all
 }

@@ -1,6 +1,8 @@
 package adminui_test
 
 import (
+	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"github.com/upshift-go/upshift/adapters/cluster"
 	"github.com/upshift-go/upshift/core"
 	"github.com/upshift-go/upshift/middleware/adminui"
+	"github.com/upshift-go/upshift/transports"
 	"github.com/upshift-go/upshift/upshifttest"
 )
 
@@ -70,21 +73,80 @@ func TestCluster(t *testing.T) {
 	})
 }
 
-// A read-only server does not do what the page of another one wants.
-func TestClusterReadOnly(t *testing.T) {
+// A page sees and commands sockets of servers that are not instrumented, too; one
+// that is, tells them what Node's pages look for.
+func TestClusterForeign(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bus := new(adaptertest.Bus)
 		first := upshifttest.NewServer(t, core.Options{Adapter: cluster.New(bus.Engine(), cluster.Options{})})
 		second := upshifttest.NewServer(t, core.Options{Adapter: cluster.New(bus.Engine(), cluster.Options{})})
+		user := core.NewSharedKey[map[string]string]("user")
+		second.Of("/").OnConnect(func(_ context.Context, s *core.Socket) error {
+			user.Set(s, map[string]string{"name": "ann"})
+			return nil
+		})
 		instrument(t, first, open(nil))
-		instrument(t, second, open(func(o *adminui.Options) { o.ReadOnly = true }))
-		upshifttest.Dial(t, first, "/", upshifttest.Options{})
-		upshifttest.Dial(t, second, "/", upshifttest.Options{})
-		p := watch(t, first, upshifttest.Options{})
-		_ = p.Emit(t.Context(), "_disconnect", "/", true)
+		ours := upshifttest.Dial(t, first, "/", upshifttest.Options{})
+		theirs := upshifttest.Dial(t, second, "/", upshifttest.Options{Handshake: transports.Handshake{
+			Path: "/socket.io/", Query: "a=1&a=2&token=secret",
+			Header: transports.NewHeader("X-Forwarded-For", "10.0.0.9", "Cookie", "secret", "Accept", "x", "Accept", "y"),
+		}})
 		synctest.Wait()
-		if first.Of("/").Len() != 0 || second.Of("/").Len() != 1 {
-			t.Errorf("%d and %d sockets are left", first.Of("/").Len(), second.Of("/").Len())
+
+		p := watch(t, first, upshifttest.Options{})
+		shown := make(map[any]map[string]any)
+		for _, s := range p.begin() {
+			shown[s["id"]] = s
 		}
+		if len(shown) != 3 || shown[ours.ID()] == nil || shown[p.ID()] == nil {
+			t.Fatalf("all_sockets: %v", shown)
+		}
+		got := shown[theirs.ID()]
+		handshake, _ := got["handshake"].(map[string]any)
+		if got["nsp"] != "/" || got["clientId"] != theirs.ID() ||
+			fmt.Sprint(got["data"], got["rooms"]) != fmt.Sprintf("map[user:map[name:ann]] [%s]", theirs.ID()) ||
+			fmt.Sprint(handshake["headers"]) != "map[accept:x, y cookie:[redacted] x-forwarded-for:10.0.0.9]" ||
+			fmt.Sprint(handshake["query"]) != "map[a:2 token:[redacted]]" || handshake["address"] != "10.0.0.9" {
+			t.Errorf("the socket of the other server is %v", got)
+		}
+		infos, err := second.Of("/").To(ours.ID()).Fetch(t.Context())
+		if err != nil || len(infos) != 1 {
+			t.Fatal(infos, err)
+		}
+		var data map[string]any
+		if err := infos[0].Data.Bind(&data); err != nil ||
+			fmt.Sprint(data) != fmt.Sprintf("map[_admin:map[clientId:%s transport:pipe]]", shown[ours.ID()]["clientId"]) {
+			t.Errorf("the other server is told %v, %v", data, err)
+		}
+
+		_ = p.Emit(t.Context(), "join", "/", "r", theirs.ID())
+		synctest.Wait()
+		if n := len(second.Of("/").To("r").Sockets()); n != 1 {
+			t.Errorf("%d have joined", n)
+		}
+		_ = p.Emit(t.Context(), "_disconnect", "/", true, theirs.ID())
+		theirs.WaitDisconnect()
 	})
+}
+
+// A command for a namespace that only another server has is carried out there, unless
+// that one is read-only.
+func TestClusterNamespaceOfOthers(t *testing.T) {
+	for _, readOnly := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			bus := new(adaptertest.Bus)
+			first := upshifttest.NewServer(t, core.Options{Adapter: cluster.New(bus.Engine(), cluster.Options{})})
+			second := upshifttest.NewServer(t, core.Options{Adapter: cluster.New(bus.Engine(), cluster.Options{})})
+			second.Of("/theirs")
+			instrument(t, first, open(nil))
+			instrument(t, second, open(func(o *adminui.Options) { o.ReadOnly = readOnly }))
+			upshifttest.Dial(t, second, "/theirs", upshifttest.Options{})
+			p := watch(t, first, upshifttest.Options{})
+			_ = p.Emit(t.Context(), "_disconnect", "/theirs", true)
+			synctest.Wait()
+			if left := second.Of("/theirs").Len(); (left == 1) != readOnly {
+				t.Errorf("read-only: %t, %d are left", readOnly, left)
+			}
+		})
+	}
 }

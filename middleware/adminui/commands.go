@@ -53,25 +53,24 @@ func (a *Admin) command(ctx context.Context, page *core.Socket, c command) error
 	a.audit(ctx, page, c.Name,
 		slog.String("namespace", c.Namespace), slog.String("room", c.Room),
 		slog.Bool("close", c.Close), slog.String("filter", c.Filter))
-	if !a.alone {
-		if err := a.namespace.ServerSideEmit(ctx, commandEvent, c); err != nil {
-			a.options.Logger.LogAttrs(ctx, slog.LevelError, "admin UI: command not sent to other servers", slog.Any("error", err))
-		}
+	if n := a.lookUp(c.Namespace); n != nil { // a client must not make one
+		return c.carryOut(ctx, n.To(rooms(c.Filter)...))
 	}
-	return a.carryOut(ctx, c)
+	if a.alone {
+		return nil
+	}
+	if err := a.namespace.ServerSideEmit(ctx, commandEvent, c); err != nil {
+		a.options.Logger.LogAttrs(ctx, slog.LevelError, "admin UI: command not sent to other servers", slog.Any("error", err))
+	}
+	return nil
 }
 
 func (c *command) valid() bool {
 	return c.Namespace != "" && max(len(c.Namespace), len(c.Room), len(c.Filter)) <= maxName
 }
 
-// carryOut does what a command says with the sockets of this server.
-func (a *Admin) carryOut(ctx context.Context, c command) error {
-	n := a.lookUp(c.Namespace)
-	if n == nil {
-		return nil // a client must not make one
-	}
-	target := n.To(rooms(c.Filter)...).Local()
+// carryOut does what a command says with the sockets of target.
+func (c *command) carryOut(ctx context.Context, target core.Target) error {
 	switch c.Name {
 	case "join":
 		return target.Join(ctx, c.Room)

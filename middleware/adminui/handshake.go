@@ -52,13 +52,14 @@ const (
 
 // describe returns what the UI is told of a socket that is in rooms.
 func (a *Admin) describe(s *core.Socket, rooms []string) socketInfo {
+	info := s.Info()
 	return socketInfo{
 		ID:        s.ID(),
 		ClientID:  clientID(s.Session()),
 		Transport: s.Transport(),
 		Namespace: s.Namespace().Name(),
 		Data:      a.dataOf(s),
-		Handshake: a.describeHandshake(s.Handshake()),
+		Handshake: a.describeHandshake(&info.Handshake),
 		Rooms:     rooms,
 	}
 }
@@ -70,51 +71,66 @@ func clientID(s *core.Session) string {
 	return id[:len(id)*3/5] // 12 of 20, as in the reference
 }
 
-func (a *Admin) describeHandshake(h *core.Handshake) handshakeInfo {
+func (a *Admin) describeHandshake(h *core.HandshakeInfo) handshakeInfo {
 	room := maxHandshake
-	keep := func(into map[string]string, name, value string) {
-		if a.redacts(name) {
-			value = redacted
+	keep := func(from map[string]any, separator string) map[string]string {
+		into := make(map[string]string)
+		for _, name := range slices.Sorted(maps.Keys(from)) {
+			value := redacted
+			if !a.redacts(name) {
+				value = cut(one(from[name], separator), maxValue)
+			}
+			if size := len(name) + len(value); size <= room {
+				room -= size
+				into[name] = value
+			}
 		}
-		value = cut(value, maxValue)
-		if room -= len(name) + len(value); room >= 0 {
-			into[name] = value
-		}
+		return into
 	}
-	headers := make(map[string]string)
-	for name, value := range h.Header.All() {
-		name = strings.ToLower(name)
-		if before, twice := headers[name]; twice {
-			value = before + ", " + value
-		}
-		keep(headers, name, value)
-	}
-	query := make(map[string]string)
-	values := h.Query.Values()
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		keep(query, name, values[name][len(values[name])-1])
-	}
+	headers, query := keep(h.Headers, ", "), keep(h.Query, "")
 	link := url.Values{}
 	for name, value := range query {
 		link.Set(name, value)
 	}
-	address := h.Header.Get("Cf-Connecting-Ip")
-	if address == "" {
-		address = h.Header.Get("X-Forwarded-For")
+	address := h.Address
+	for _, name := range []string{"cf-connecting-ip", "x-forwarded-for"} {
+		if said := one(h.Headers[name], ", "); said != "" {
+			address = said
+			break
+		}
 	}
-	if address == "" {
-		address = hostOf(h.RemoteAddr)
-	}
+	path, _, _ := strings.Cut(h.URL, "?")
 	return handshakeInfo{
 		Address: cut(address, maxValue),
 		Headers: headers,
 		Query:   query,
-		Issued:  h.Time.UnixMilli(),
+		Issued:  h.Issued,
 		Secure:  h.Secure,
-		Time:    h.Time.Format("Mon Jan 02 2006 15:04:05 GMT-0700 (MST)"),
-		URL:     cut(h.Path, maxValue) + "?" + link.Encode(),
-		XDomain: h.Header.Get("Origin") != "",
+		Time:    cut(h.Time, maxValue),
+		URL:     cut(path, maxValue) + "?" + link.Encode(),
+		XDomain: h.XDomain,
 	}
+}
+
+// one makes one text of a value that came several times: all of them, or without a
+// separator the last.
+func one(value any, separator string) string {
+	switch v := value.(type) {
+	case string:
+		return v
+	case []string:
+		if separator != "" {
+			return strings.Join(v, separator)
+		}
+		return v[len(v)-1]
+	case []any: // from another server
+		all := make([]string, len(v), len(v)+1)
+		for i := range v {
+			all[i], _ = v[i].(string)
+		}
+		return one(append(all, "")[:max(len(all), 1)], separator)
+	}
+	return ""
 }
 
 func (a *Admin) redacts(name string) bool {
@@ -123,21 +139,27 @@ func (a *Admin) redacts(name string) bool {
 
 // dataOf is what Options.Data says of a socket, always an object.
 func (a *Admin) dataOf(s *core.Socket) json.RawMessage {
-	none := json.RawMessage("{}")
 	if a.options.Data == nil {
-		return none
+		return noData
 	}
-	text, err := json.Marshal(a.safeData(s))
+	return a.object(a.safeData(s))
+}
+
+var noData = json.RawMessage("{}")
+
+// object encodes what is shown as the data of a socket.
+func (a *Admin) object(data map[string]any) json.RawMessage {
+	text, err := json.Marshal(data)
 	switch {
 	case err != nil:
 		text, err = json.Marshal(map[string]string{"error": err.Error()})
 	case len(text) > a.options.MaxArgsBytes:
 		text, err = json.Marshal(map[string]string{"truncated": shorten(text, a.options.MaxArgsBytes)})
 	case string(text) == "null":
-		return none
+		return noData
 	}
 	if err != nil {
-		return none
+		return noData
 	}
 	return text
 }

@@ -112,6 +112,7 @@ func (a *Admin) onConnected(s *core.Socket) {
 	if !a.options.Development {
 		return
 	}
+	a.mark(s)
 	at := time.Now()
 	q := &a.queue
 	q.mu.Lock()
@@ -146,13 +147,28 @@ func (a *Admin) onDisconnected(s *core.Socket, cause *core.CloseError) {
 }
 
 func (a *Admin) onUpgraded(session *core.Session, transport string, err error) {
-	if err != nil || !a.watched.Load() {
+	if err != nil {
 		return
 	}
+	for _, s := range a.moved(session, transport) {
+		a.mark(s)
+	}
+}
+
+// moved queues what an upgrade changes, and returns the sockets of the session.
+func (a *Admin) moved(session *core.Session, transport string) []*core.Socket {
 	a.queue.mu.Lock()
 	defer a.queue.mu.Unlock()
 	for _, s := range a.queue.sessions[session] {
 		a.changeLocked(0, func() { a.tellTransport(s, transport) })
+	}
+	return slices.Clone(a.queue.sessions[session])
+}
+
+// mark keeps with a socket what the pages of other servers want to know of it.
+func (a *Admin) mark(s *core.Socket) {
+	if !a.alone {
+		marks.Set(s, mark{ClientID: clientID(s.Session()), Transport: s.Transport()})
 	}
 }
 
