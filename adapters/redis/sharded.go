@@ -35,8 +35,8 @@ type ShardedOptions struct {
 
 // NewSharded returns an adapter for one server, for core.Options.Adapter, that uses
 // the sharded pub/sub of Redis 7, as createShardedAdapter of Node's adapter does.
-// With a Redis Cluster a message goes only to the shard of its channel, instead of
-// to all of them.
+// Redis has to be one server, or a primary with replicas: all subscriptions are on
+// one connection, so that a Redis Cluster of several shards is not supported.
 func NewSharded(o ShardedOptions) *cluster.Adapter {
 	return cluster.New(NewShardedEngine(o), o.Cluster)
 }

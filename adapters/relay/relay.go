@@ -28,8 +28,8 @@
 // that moves to WebSocket does so through whichever server gets the request: the
 // others tunnel it, which takes a connection and two goroutines on that server for
 // as long as the session lives, and the session ends if either server does. Clients
-// that use WebSocket alone are never relayed. docs/cluster.md has figures and says
-// when to prefer sticky sessions.
+// that use WebSocket alone are never relayed. A balancer that can be sticky spares
+// all of that.
 //
 // # Trust
 //

@@ -30,7 +30,8 @@
 //
 // # Recovery
 //
-// With core.Options.Recovery, set RunMiddleware. Otherwise a client that has
+// With core.Options.Recovery, set RunMiddleware, unless the adapter is a
+// core.Recoverer: with one, middleware always runs. Otherwise a client that has
 // lost its connection comes back without being asked for its token: it is closed
 // when what it had has expired or was revoked, but may have got the events that
 // it had missed. A client cannot come back as somebody else.
