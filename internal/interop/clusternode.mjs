@@ -12,6 +12,7 @@ import { createClient } from "redis";
 import { createAdapter, createShardedAdapter } from "@socket.io/redis-adapter";
 import { createAdapter as createStreamsAdapter } from "@socket.io/redis-streams-adapter";
 import { Emitter } from "@socket.io/redis-emitter";
+import { instrument } from "@socket.io/admin-ui";
 
 const { redis, adapter, key, options = {}, adapterOptions = {} } = JSON.parse(process.argv[2]);
 const report = (fields) => process.stdout.write(JSON.stringify(fields) + "\n");
@@ -92,6 +93,7 @@ const ops = {
   serverSideEmit: (c) => void io.of(c.namespace).serverSideEmit(c.event, ...unpack(c.args ?? [])),
   serverSideAsk: async (c) => pack(await io.of(c.namespace).serverSideEmitWithAck(c.event, ...unpack(c.args ?? []))),
   rooms: (c) => [...(io.of(c.namespace).sockets.get(c.socket)?.rooms ?? [])],
+  instrument: () => void instrument(io, { auth: false, mode: "development" }),
   emitter: (c) => void select(emitter.of(c.namespace), c).emit(c.event, ...unpack(c.args ?? [])),
   emitterJoin: (c) => void select(emitter.of(c.namespace), c).socketsJoin(c.names),
   emitterDisconnect: (c) => void select(emitter.of(c.namespace), c).disconnectSockets(c.close),
