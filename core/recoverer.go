@@ -58,9 +58,10 @@ type ClientState struct {
 	Since Offset
 	// Window is for how long it is kept.
 	Window time.Duration
-	// Fresh: this server has neither saved it before nor restored it, so that it is saved whether or
-	// not there is something already. Otherwise it is not if there is nothing, or
-	// what another server has saved: then that has the client.
+	// Fresh: this server has neither saved it before nor restored it, so that it is
+	// saved also if nothing is there. Otherwise it is not: the client has been
+	// forgotten. What another server has saved stays in either case: that has the
+	// client.
 	Fresh bool
 }
 
