@@ -23,6 +23,17 @@
 //	upshift_limit_hits_total{limit}
 //	upshift_recoveries_total{outcome}, upshift_recovery_bytes
 //
+// And of the adapter to other servers, if it has Stats as a cluster.Adapter has:
+//
+//	upshift_cluster_messages_total{direction}          out: the broker has taken them; in: of other servers
+//	upshift_cluster_lost_total{reason}                 broker, queue_full, malformed, too_many_requests
+//	upshift_cluster_gaps_total                         times that messages may have been missed
+//	upshift_cluster_partial_answers_total              own questions that not all have answered
+//	upshift_cluster_states_not_saved_total             of what clients come back to
+//	upshift_cluster_queue_bytes                        what waits for the broker
+//	upshift_cluster_requests                           own questions that wait for answers
+//	upshift_cluster_servers                            other servers, with NATS; 0 with Redis
+//
 // Heartbeats that were not answered are sessions closed for "ping timeout". There is a
 // dashboard for Grafana: dashboard.json, which is also Dashboard.
 //
