@@ -243,6 +243,58 @@ func ExampleServer_Stats() {
 	// 1 1
 }
 
+// Hooks see what happens on the whole server, in all namespaces.
+func ExampleServer_Observe() {
+	srv := newDemo(core.Options{})
+	remove := srv.Observe(core.Hooks{
+		Connected:     func(s *core.Socket) { fmt.Println("connected to", s.Namespace().Name()) },
+		EventReceived: func(_ *core.Socket, event string, _ core.Args) { fmt.Println("received", event) },
+		Broadcast: func(_ context.Context, b *core.Broadcasted) {
+			fmt.Println("sent", b.Event, "to", b.Recipients)
+		},
+		Disconnected: func(_ *core.Socket, cause *core.CloseError) { fmt.Println("left:", core.ReasonOf(cause)) },
+	})
+	chat := srv.Of("/chat")
+	core.On(chat, "say", func(ctx context.Context, _ *core.Socket, text string) (core.None, error) {
+		return core.None{}, chat.Emit(ctx, "said", text)
+	})
+
+	client := srv.join("/chat", nil)
+	client.emit("say", "hello")
+	client.next()
+	srv.close()
+	remove() // from now on nothing is told
+	// Output:
+	// connected to /chat
+	// received say
+	// sent said to 1
+	// left: server shutting down
+}
+
+// Clients of Socket.IO 2, which speak Engine.IO 3, are refused unless the server
+// lets them in.
+func ExampleOptions_eio3() {
+	for _, allow := range []bool{false, true} {
+		srv, err := core.New(core.Options{AllowEIO3: allow})
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		site := httptest.NewServer(srv)
+		status, body := get(site.URL + "/socket.io/?EIO=3&transport=polling")
+		if status != http.StatusOK {
+			fmt.Println(status, body)
+		}
+		fmt.Println(allow, srv.Sessions())
+		stop(srv)
+		site.Close()
+	}
+	// Output:
+	// 400 {"code":5,"message":"Unsupported protocol version"}
+	// false 0
+	// true 1
+}
+
 // stop ends a server whose clients are of no interest any more.
 func stop(srv *core.Server) {
 	ctx, cancel := context.WithCancel(context.Background())
