@@ -18,14 +18,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/upshift-go/upshift/codec"
 	"github.com/upshift-go/upshift/core"
 	"github.com/upshift-go/upshift/upshifttest"
 )
 
 // Run runs all tests as subtests. newCluster is called for each: what it returns
 // makes an adapter for one more server of the same new cluster.
+//
+// Those that tell most run with codec.MsgPack, too: what comes from other servers takes
+// another way to clients then.
 func Run(t *testing.T, newCluster func(t *testing.T) (join func() core.Adapter)) {
-	for name, test := range map[string]func(c *rig){
+	tests{
 		"Broadcast":         testBroadcast,
 		"Values":            testValues,
 		"Order":             testOrder,
@@ -43,8 +47,20 @@ func Run(t *testing.T, newCluster func(t *testing.T) (join func() core.Adapter))
 		"DynamicNamespaces": testDynamicNamespaces,
 		"Leaving":           testLeaving,
 		"NotEncodable":      testNotEncodable,
-	} {
-		t.Run(name, func(t *testing.T) { test(&rig{T: t, adapter: newCluster(t)}) })
+	}.run(t, newCluster, nil, "Broadcast", "Values", "CallAll", "Fetch")
+}
+
+type tests map[string]func(c *rig)
+
+// run runs all tests, and some of them with codec.MsgPack, too.
+func (all tests) run(t *testing.T, newCluster func(t *testing.T) (join func() core.Adapter), recovery *core.Recovery, packed ...string) {
+	for name, test := range all {
+		t.Run(name, func(t *testing.T) { test(&rig{T: t, adapter: newCluster(t), recovery: recovery}) })
+	}
+	for _, name := range packed {
+		t.Run("MsgPack"+name, func(t *testing.T) {
+			all[name](&rig{T: t, adapter: newCluster(t), recovery: recovery, codec: codec.MsgPack(codec.MsgPackOptions{})})
+		})
 	}
 }
 
@@ -56,6 +72,7 @@ type rig struct {
 	*testing.T
 	adapter  func() core.Adapter
 	recovery *core.Recovery
+	codec    codec.Codec // nil is the default
 	servers  []*core.Server
 }
 
@@ -63,7 +80,7 @@ type rig struct {
 func (c *rig) start(n int, setup func(i int, srv *core.Server)) []*core.Server {
 	c.Helper()
 	for i := range n {
-		srv := upshifttest.NewServer(c, core.Options{Adapter: c.adapter(), Recovery: c.recovery})
+		srv := upshifttest.NewServer(c, core.Options{Adapter: c.adapter(), Recovery: c.recovery, Codec: c.codec})
 		srv.Of("/").OnServerSide("adaptertest:ready", func(context.Context, core.Args) (any, error) { return true, nil })
 		if setup != nil {
 			setup(i, srv)
@@ -110,7 +127,7 @@ func (c *rig) until(what string, try func(ctx context.Context) bool) {
 // dial connects a client to a server's main namespace.
 func (c *rig) dial(srv *core.Server) *upshifttest.Client {
 	c.Helper()
-	return upshifttest.Dial(c, srv, "/", upshifttest.Options{Patience: patience})
+	return upshifttest.Dial(c, srv, "/", upshifttest.Options{Codec: c.codec, Patience: patience})
 }
 
 // join puts a client into a room, and waits until the servers reach it there.

@@ -13,7 +13,7 @@ import (
 func testDynamicNamespaces(c *rig) {
 	servers := c.start(3, func(_ int, srv *core.Server) { srv.OfPattern("/made/{name}") })
 	dial := func(srv *core.Server) *upshifttest.Client {
-		return upshifttest.Dial(c, srv, "/made/one", upshifttest.Options{Patience: patience})
+		return upshifttest.Dial(c, srv, "/made/one", upshifttest.Options{Codec: c.codec, Patience: patience})
 	}
 	for range 3 {
 		a, b := dial(servers[0]), dial(servers[1])

@@ -14,7 +14,7 @@ import (
 // RunRecovery runs the tests of adapters that are a core.Recoverer, as subtests. See
 // Run.
 func RunRecovery(t *testing.T, newCluster func(t *testing.T) (join func() core.Adapter)) {
-	for name, test := range map[string]func(c *rig){
+	tests{
 		"SameServer":    testSameServer,
 		"OtherServer":   testOtherServer,
 		"KilledServer":  testKilledServer,
@@ -25,9 +25,7 @@ func RunRecovery(t *testing.T, newCluster func(t *testing.T) (join func() core.A
 		"NotKept":       testNotKept,
 		"DataComesWith": testDataComesWith,
 		"LastWords":     testLastWords,
-	} {
-		t.Run(name, func(t *testing.T) { test(&rig{T: t, adapter: newCluster(t), recovery: &core.Recovery{}}) })
-	}
+	}.run(t, newCluster, &core.Recovery{}, "OtherServer", "LatestOnly", "NotKept", "DataComesWith")
 }
 
 // lose cuts a client off and waits until its server has noticed.

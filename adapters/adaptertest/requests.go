@@ -162,7 +162,7 @@ func testFetch(c *rig) {
 	})
 	want := make(map[string]string)
 	for i, srv := range servers {
-		client := upshifttest.Dial(c, srv, "/", upshifttest.Options{Auth: map[string]any{"token": "x"}, Patience: patience})
+		client := upshifttest.Dial(c, srv, "/", upshifttest.Options{Codec: c.codec, Auth: map[string]any{"token": "x"}, Patience: patience})
 		want[c.await(connected)] = fmt.Sprint("user of ", i)
 		c.join(client, srv, "room")
 		if i == 2 {
