@@ -126,12 +126,14 @@ func codeCells(page string) []string {
 		if !strings.HasPrefix(line, "|") || len(cells) < 2 {
 			continue
 		}
-		var code []string
-		for _, m := range span.FindAllStringSubmatch(cells[1], -1) {
-			code = append(code, m[1])
-		}
-		if len(code) > 0 {
-			found = append(found, strings.Join(code, "\n"))
+		for _, cell := range cells[1:min(len(cells), 3)] {
+			var code []string
+			for _, m := range span.FindAllStringSubmatch(cell, -1) {
+				code = append(code, m[1])
+			}
+			if len(code) > 0 {
+				found = append(found, strings.Join(code, "\n"))
+			}
 		}
 	}
 	return found
@@ -164,6 +166,7 @@ import (
 	"github.com/upshift-go/upshift/adapters/emitter"
 	"github.com/upshift-go/upshift/adapters/redis"
 	"github.com/upshift-go/upshift/adapters/relay"
+	"github.com/upshift-go/upshift/client"
 	"github.com/upshift-go/upshift/codec"
 	"github.com/upshift-go/upshift/core"
 	"github.com/upshift-go/upshift/core/session"

@@ -9,6 +9,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/upshift-go/upshift/client"
 	"github.com/upshift-go/upshift/core"
 )
 
@@ -29,10 +30,13 @@ var (
 	chat    *core.Namespace
 	s       *core.Socket
 	next    core.Handler
+	c       *client.Socket
 
 	ctx   context.Context
 	id    string
 	item  string
+	token string
+	x, y  int
 	user  *User
 	v     any
 	order Order

@@ -56,8 +56,8 @@ type Options struct {
 	Size int
 	// MaxAge is for how long. Default 24 hours.
 	MaxAge time.Duration
-	// MaxRooms is of how many rooms; those that nothing was sent to for the longest
-	// are forgotten first. Default 10,000.
+	// MaxRooms is of how many rooms; those that nothing was sent to or read from for
+	// the longest are forgotten first. Default 10,000.
 	MaxRooms int
 	// MaxBytes is how much memory the events may take, about. Default 64 MiB.
 	MaxBytes int
