@@ -76,13 +76,13 @@ func TestAuth(t *testing.T) {
 
 		// The first token is renewed as it is told in the documentation, the
 		// second is not.
-		ann := in("ann", token(t, "ann", 6*time.Second))
+		ann := in("ann", token(t, "ann", 12*time.Second))
 		ann.run(t, `
 			socket.once("auth:expiring", async ({ in: left }) => {
 				report("wrong", { data: await socket.emitWithAck("auth:renew", args[0]) });
 				report("renewed", { data: await socket.emitWithAck("auth:renew", args[1]) });
 			});
-			socket.connect()`, token(t, "bob", time.Hour), token(t, "ann", 10*time.Second))
+			socket.connect()`, token(t, "bob", time.Hour), token(t, "ann", 15*time.Second))
 		sid := ann.event(t, "connect").SID
 		ann.message(t, "auth:expiring")
 		wrong, _ := ann.event(t, "wrong").Data.(map[string]any)

@@ -146,7 +146,7 @@ func TestOldClientAmongOthers(t *testing.T) {
 func TestOldClientDisconnect(t *testing.T) {
 	eachRoute(t, func(t *testing.T, n *node, door string, way route) {
 		set := withOldClients()
-		set.pingInterval, set.pingTimeout = 500*time.Millisecond, 3*time.Second
+		set.pingInterval, set.pingTimeout = 500*time.Millisecond, 6*time.Second
 		a := startApp(t, door, set)
 		wire := startLink(t, a.addr)
 		options := map[string]any{"reconnectionDelay": 20, "reconnectionDelayMax": 100}

@@ -92,7 +92,7 @@ func TestAsksAcrossDisconnect(t *testing.T) {
 // A client with the retries option sends one event at a time, in order, until
 // each is answered or has been tried often enough (C67).
 func TestRetries(t *testing.T) {
-	eachCodec(t, settings{pingInterval: time.Second, pingTimeout: 3 * time.Second}, func(t *testing.T, n *node, a *app, way route) {
+	eachCodec(t, settings{pingInterval: time.Second, pingTimeout: 8 * time.Second}, func(t *testing.T, n *node, a *app, way route) {
 		steps := newJournal[int]()
 		gate := make(chan struct{})
 		ns := a.server.Of("/")

@@ -16,7 +16,7 @@ import (
 func startRecovering(t *testing.T, door string, o core.Recovery) (*app, *core.Key[string]) {
 	t.Helper()
 	a := startApp(t, door, settings{
-		pingInterval: time.Second, pingTimeout: 3 * time.Second,
+		pingInterval: time.Second, pingTimeout: 4 * time.Second,
 		options: func(options *core.Options) { options.Recovery = &o },
 	})
 	value := core.NewKey[string]("name")

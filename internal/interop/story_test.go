@@ -56,7 +56,7 @@ func TestStory(t *testing.T) {
 					set.upgradeTimeout = time.Second // so that giving up on the attempt is part of it
 				}
 				if story.silent {
-					set.pingInterval, set.pingTimeout = time.Second, 4*time.Second
+					set.pingInterval, set.pingTimeout = time.Second, 5*time.Second
 				}
 				a := startApp(t, door, set)
 				// The first attempts come when the chat is going on.
