@@ -61,7 +61,7 @@ func serveAdminPage(t *testing.T) string {
 		text = strings.ReplaceAll(text, elsewhere, "data:text/css,")
 	}
 	files := http.FileServer(http.Dir(adminPage))
-	front := openDoor(t, "nethttp", "", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	front := openDoor(t, "nethttp", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/" {
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
 			_, _ = w.Write([]byte(text))
@@ -117,7 +117,7 @@ func startAdminApp(t *testing.T, page, parser string, o adminui.Options) *adminA
 	if a.admin, err = adminui.Instrument(a.server, o); err != nil {
 		t.Fatal(err)
 	}
-	front := openDoor(t, "nethttp", "", a.server, nil)
+	front := openDoor(t, "nethttp", a.server, nil)
 	a.url = front.url
 	t.Cleanup(func() {
 		a.upgrade()

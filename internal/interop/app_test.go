@@ -40,7 +40,6 @@ type served struct {
 }
 
 type settings struct {
-	addr                      string // host:port; default: any port
 	pingInterval, pingTimeout time.Duration
 	upgradeTimeout            time.Duration
 	codec                     codec.Codec
@@ -82,11 +81,11 @@ func startApp(t *testing.T, door string, s settings) *app {
 	a.server.Of("/admin").Use(onlyWithToken)
 
 	if door == "own" {
-		listener := listenOn(t, s.addr)
+		listener := listen(t)
 		a.front = &frontDoor{addr: listener.Addr().String(), stop: func(context.Context) error { return nil }}
 		a.front.serving.Go(func() { _ = a.server.ServeListener(listener) }) // until Shutdown
 	} else {
-		a.front = openDoor(t, door, s.addr, a.server, a.server.ServeFastHTTP)
+		a.front = openDoor(t, door, a.server, a.server.ServeFastHTTP)
 	}
 	a.addr = a.front.addr
 	a.url = "http://" + a.addr

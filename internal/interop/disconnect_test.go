@@ -74,7 +74,7 @@ func TestDisconnectReasons(t *testing.T) {
 			eachRoute(t, func(t *testing.T, n *node, door string, way route) {
 				var set settings
 				if end.silent {
-					set.pingInterval, set.pingTimeout = time.Second, 3*time.Second
+					set.pingInterval, set.pingTimeout = time.Second, 5*time.Second
 				}
 				a := startApp(t, door, set)
 				wire := startLink(t, a.addr)
@@ -123,14 +123,17 @@ func TestReconnect(t *testing.T) {
 		options := map[string]any{"reconnectionDelay": 20, "reconnectionDelayMax": 100, "auth": map[string]any{"name": "ann"}}
 		maps.Copy(options, way.options)
 		a := startApp(t, door, settings{})
-		c := n.open(t, "a", a.url, options, nil)
+		wire := startLink(t, a.addr)
+		c := n.open(t, "a", wire.url, options, nil)
 		first := c.event(t, "connect").SID
 		settle(t, c, way)
 
 		a.shutdown(t)
+		wire.aim(nowhere) // the port may be another's by now
 		c.event(t, "disconnect")
 		c.emit(t, "up", 0) // kept by the client until it is connected again
-		b := startApp(t, door, settings{addr: a.addr})
+		b := startApp(t, door, settings{})
+		wire.aim(b.addr)
 		if second := c.event(t, "connect").SID; second == first {
 			t.Error("a new session has the id of the old one")
 		}

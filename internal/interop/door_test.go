@@ -17,11 +17,10 @@ type frontDoor struct {
 	serving   sync.WaitGroup
 }
 
-// openDoor listens on addr, or on any port if it is empty, with net/http or
-// with fasthttp.
-func openDoor(t *testing.T, door, addr string, plain http.Handler, fast fasthttp.RequestHandler) *frontDoor {
+// openDoor listens on a free port, with net/http or with fasthttp.
+func openDoor(t *testing.T, door string, plain http.Handler, fast fasthttp.RequestHandler) *frontDoor {
 	t.Helper()
-	listener := listenOn(t, addr)
+	listener := listen(t)
 	d := &frontDoor{addr: listener.Addr().String()}
 	d.url = "http://" + d.addr
 	switch door {
@@ -49,15 +48,7 @@ func (d *frontDoor) shut(ctx context.Context, t *testing.T) {
 // listen listens on a free port of this machine.
 func listen(t *testing.T) *net.TCPListener {
 	t.Helper()
-	return listenOn(t, "")
-}
-
-func listenOn(t *testing.T, addr string) *net.TCPListener {
-	t.Helper()
-	if addr == "" {
-		addr = "127.0.0.1:0"
-	}
-	listener, err := net.Listen("tcp", addr)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

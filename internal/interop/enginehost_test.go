@@ -33,7 +33,7 @@ func startEngine(t *testing.T, door string) *engine {
 		t.Fatal(err)
 	}
 	own := door == "own"
-	front := openDoor(t, door, "",
+	front := openDoor(t, door,
 		http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { manager.Serve(exchange.HTTP(w, r)) }),
 		func(ctx *fasthttp.RequestCtx) { manager.Serve(exchange.FastHTTP(ctx, own)) })
 	e.url = front.url

@@ -67,7 +67,7 @@ func TestGoClientStaysOnPolling(t *testing.T) {
 	}
 	faults["nothing comes back"] = fault{up: unlimited, down: 0}
 	faults["half the answer"] = fault{up: unlimited, down: answerBytes / 2}
-	srv := startOfficial(t, 0, "json", map[string]any{"upgradeTimeout": 500})
+	srv := startOfficial(t, "json", map[string]any{"upgradeTimeout": 500})
 	for name, f := range faults {
 		t.Run(name, func(t *testing.T) {
 			p := startProxy(t, srv.addr(), 0, func(int) fault { return f })
@@ -75,7 +75,7 @@ func TestGoClientStaysOnPolling(t *testing.T) {
 			drops := make(chan int, 200)
 			c := goConnect(t, p.url, goclient.Options{
 				Transports: []string{goclient.Polling, goclient.WebSocket},
-				Timeout:    time.Second,
+				Timeout:    4 * time.Second,
 			}, func(c *goclient.Socket) {
 				goclient.On(c, "drop", func(_ context.Context, n int) (event.None, error) {
 					drops <- n
@@ -103,7 +103,7 @@ func TestGoClientStaysOnPolling(t *testing.T) {
 // once and in order.
 func TestGoClientLosesNothingWhereverItIsCut(t *testing.T) {
 	const events = 20
-	srv := startOfficial(t, 0, "json", map[string]any{
+	srv := startOfficial(t, "json", map[string]any{
 		"connectionStateRecovery": map[string]any{}, "upgradeTimeout": 500, "pingInterval": 500, "pingTimeout": 500,
 	})
 	for _, way := range goWays[1:] {

@@ -37,6 +37,9 @@ type lane struct {
 	lost           atomic.Bool // something was swallowed, nothing may follow
 }
 
+// nowhere is a host:port on which nothing listens.
+const nowhere = "127.0.0.1:1"
+
 // startLink starts a link to target, a host:port.
 func startLink(t *testing.T, target string) *link {
 	t.Helper()

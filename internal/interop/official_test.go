@@ -38,15 +38,15 @@ type observed struct {
 	N         int            `json:"n"`
 }
 
-// startOfficial starts a server. options are those of socket.io; the port may be
-// 0. It ends with the test.
-func startOfficial(t *testing.T, port int, codec string, options map[string]any) *official {
+// startOfficial starts a server. options are those of socket.io. It ends with the
+// test.
+func startOfficial(t *testing.T, codec string, options map[string]any) *official {
 	t.Helper()
 	need(t, "node")
 	if _, err := os.Stat("node_modules/socket.io"); err != nil {
 		missing(t, "the official server (npm ci in internal/interop)")
 	}
-	argument, err := json.Marshal(map[string]any{"port": port, "codec": codec, "options": options})
+	argument, err := json.Marshal(map[string]any{"codec": codec, "options": options})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -118,9 +118,11 @@ func TestRecoveryAfterARestart(t *testing.T) {
 		mustEmit(t, a.server.Of("/").Socket(sid), "before")
 		c.message(t, "before")
 		a.shutdown(t)
+		wire.aim(nowhere) // the port may be another's by now
 		c.event(t, "disconnect")
 
-		b := startApp(t, door, settings{addr: a.addr, options: func(o *core.Options) { o.Recovery = &core.Recovery{} }})
+		b := startApp(t, door, settings{options: func(o *core.Options) { o.Recovery = &core.Recovery{} }})
+		wire.aim(b.addr)
 		fresh := c.event(t, "connect")
 		if fresh.Recovered || fresh.SID == sid {
 			t.Errorf("client is back as %+v, was %s at another server", fresh, sid)
@@ -160,7 +162,8 @@ func TestRecoveryInterrupted(t *testing.T) {
 				}
 				return healthy
 			})
-			more := map[string]any{"reconnectionDelay": 200, "reconnectionDelayMax": 300}
+			// Not back before all events are in the log.
+			more := map[string]any{"reconnectionDelay": 2000, "reconnectionDelayMax": 2000, "randomizationFactor": 0}
 			c := n.open(t, "a", p.url, eager(routes[1], more), map[string]any{"clean": clean})
 			first := c.event(t, "connect")
 			s := a.server.Of("/").Socket(first.SID)

@@ -1,6 +1,6 @@
 // An official Socket.IO server for the tests of the Go client. Its one argument is JSON:
 //
-//   {"port":0, "codec":"msgpack", "options":{…}}
+//   {"codec":"msgpack", "options":{…}}
 //
 // It writes one JSON report per line: the first is {"kind":"listening","port":…}. One JSON
 // command per line on stdin makes it emit to a namespace: {"namespace":"/", "event":"news",
@@ -10,7 +10,7 @@ import { createInterface } from "node:readline";
 import { Server } from "socket.io";
 import msgpack from "socket.io-msgpack-parser";
 
-const { port = 0, codec, options = {} } = JSON.parse(process.argv[2] ?? "{}");
+const { codec, options = {} } = JSON.parse(process.argv[2] ?? "{}");
 const http = createServer();
 const io = new Server(http, { ...options, serveClient: false, ...(codec === "msgpack" ? { parser: msgpack } : {}) });
 
@@ -71,7 +71,7 @@ io.of("/secret")
   })
   .on("connection", serve);
 
-http.listen(port, "127.0.0.1", () => report({ kind: "listening", port: http.address().port }));
+http.listen(0, "127.0.0.1", () => report({ kind: "listening", port: http.address().port }));
 createInterface({ input: process.stdin })
   .on("line", (line) => {
     const { namespace, event, args, volatile } = JSON.parse(line);

@@ -95,7 +95,7 @@ func newSoak(t *testing.T) *soak {
 	addrs = append(addrs, listener.Addr().String())
 	s.own.Go(func() { _ = s.server.ServeListener(listener) }) // until Shutdown
 	for _, door := range []string{"nethttp", "fasthttp"} {
-		front := openDoor(t, door, "", s.server, s.server.ServeFastHTTP)
+		front := openDoor(t, door, s.server, s.server.ServeFastHTTP)
 		s.fronts = append(s.fronts, front)
 		addrs = append(addrs, front.addr)
 	}
