@@ -107,6 +107,9 @@ func (c *child) resident() (int64, error) {
 // serveUntilEOF serves until standard input ends, so that no server outlives
 // the program that started it.
 func serveUntilEOF(name, profile string) error {
+	if name == natsServer {
+		return serveNATS() // on a port of its own
+	}
 	serve := servers[name]
 	if serve == nil {
 		return fmt.Errorf("no server %q", name)
@@ -156,5 +159,4 @@ var servers = map[string]func(l net.Listener) error{
 	"upshift-streams-recovery":  clustered(streamsAdapter, true),
 	"upshift-nats":              clustered(natsAdapter, false),
 	"upshift-nats-log-recovery": clustered(natsLogAdapter, true),
-	"nats-server":               serveNATS,
 }

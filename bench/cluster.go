@@ -29,7 +29,7 @@ func measureClusters(p plan) (string, error) {
 		return "", err
 	}
 	defer func() { _ = redis.stop() }() // it is killed
-	nats, err := start("nats-server", "")
+	nats, err := start(natsServer, "")
 	if err != nil {
 		return "", err
 	}

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -55,8 +58,10 @@ func (p plan) measureRooms(name string, broker *child) (r roomsResult, err error
 				return r, err
 			}
 		}
+		if err := reach(c.of(0)[i], c.of(1)[i], rooms); err != nil {
+			return r, err
+		}
 	}
-	time.Sleep(time.Second) // a server hears a room a moment after a client has joined it
 	active := c.clients[:2*clusterClients]
 	run := func(until time.Time) (int64, error) {
 		t := &tally{clients: active, fanout: 2, until: until}
@@ -78,6 +83,45 @@ func (p plan) measureRooms(name string, broker *child) (r roomsResult, err error
 		*cost = float64(l.servers[i].Microseconds()) / messages
 	}
 	return r, nil
+}
+
+// reach waits until what from sends to each of the rooms comes to a client of another
+// server: that hears a room a moment after a client has joined it. Both are in the
+// rooms, in each of which messages keep their order: when they have all of the last
+// round, no other is on its way.
+func reach(from, to *client, rooms []string) error {
+	for end, round := time.Now().Add(patience), 0; ; round++ {
+		text := fmt.Sprintf(`{"text":"%d"}`, round)
+		for _, room := range rooms {
+			if err := from.send(socketIO.room(room, text)); err != nil {
+				return err
+			}
+		}
+		if err := from.hear(len(rooms), text, patience); err != nil {
+			return err
+		}
+		err := to.hear(len(rooms), text, time.Second)
+		if !errors.Is(err, os.ErrDeadlineExceeded) || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
+// hear waits for so many messages with a text, and drops others.
+func (c *client) hear(n int, text string, atMost time.Duration) error {
+	if err := c.conn.SetReadDeadline(time.Now().Add(atMost)); err != nil {
+		return err
+	}
+	for n > 0 {
+		message, err := c.next()
+		if err != nil {
+			return err
+		}
+		if bytes.Contains(message, []byte(text)) {
+			n--
+		}
+	}
+	return c.conn.SetReadDeadline(time.Time{})
 }
 
 // sendInTurn keeps window of the requests in flight, one after the other, until the

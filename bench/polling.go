@@ -175,7 +175,7 @@ func (p *poller) run(echo string, until time.Time, n *int64) error {
 		}
 	}
 	get, post := request("GET", p.path, ""), request("POST", p.path, echo)
-	for time.Now().Before(until) {
+	for {
 		if _, err := p.polls.conn.Write(get); err != nil {
 			return err
 		}
@@ -187,8 +187,10 @@ func (p *poller) run(echo string, until time.Time, n *int64) error {
 			return fmt.Errorf("GET: %q, %w", body, err)
 		}
 		*n++
+		if !time.Now().Before(until) {
+			return nil
+		}
 	}
-	return nil
 }
 
 // upgrade opens sessions by polling, moves them to WebSocket as the official
@@ -219,13 +221,15 @@ func openOnWebSocket(workers int) func(plan, *child) (sample, error) {
 func openSessions(workers int, until time.Time, open func() error) (total int64, err error) {
 	counts := make([]int64, workers)
 	err = inParallel(workers, workers, func(i int) error {
-		for time.Now().Before(until) {
+		for {
 			if err := open(); err != nil {
 				return err
 			}
 			counts[i]++
+			if !time.Now().Before(until) {
+				return nil
+			}
 		}
-		return nil
 	})
 	for _, n := range counts {
 		total += n
