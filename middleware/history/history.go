@@ -29,12 +29,14 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/upshift-go/upshift/codec"
@@ -119,6 +121,7 @@ type History struct {
 	ctx     context.Context //nolint:containedctx // of what goes on in the background
 	cancel  context.CancelFunc
 	work    sync.WaitGroup // goroutines that ask other servers, or greet clients that have come back
+	sent    atomic.Uint32  // events of this server
 
 	mu    sync.Mutex // guards what follows
 	rooms map[string]*room
@@ -174,8 +177,9 @@ func (h *History) Emit(ctx context.Context, room, event string, args ...any) err
 	if err != nil {
 		return fmt.Errorf("history: %w", err)
 	}
-	id := make([]byte, 10)
-	_, _ = rand.Read(id) // it never fails
+	id := make([]byte, 12)
+	binary.BigEndian.PutUint32(id, h.sent.Add(1)) // the order within a millisecond
+	_, _ = rand.Read(id[4:])                      // it never fails
 	e := Entry{ID: hex.EncodeToString(id), Time: time.Now().UnixMilli(), Event: event, Args: raw}
 	if err := h.deliver(ctx, room, &e); err != nil {
 		return err

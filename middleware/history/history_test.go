@@ -122,6 +122,27 @@ func TestHistory(t *testing.T) {
 	})
 }
 
+// What a server sends within a millisecond is kept in the order in which it was sent.
+func TestOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bus := new(adaptertest.Bus)
+		one, two := start(t, bus, history.Options{Size: 20}), start(t, bus, history.Options{Size: 20})
+		var last []string
+		for i := range 100 { // time stands still
+			if err := one.Emit(t.Context(), "r", "n", i); err != nil {
+				t.Fatal(err)
+			}
+			if i >= 80 {
+				last = append(last, fmt.Sprint("n", i))
+			}
+		}
+		synctest.Wait()
+		for _, n := range []*node{one, two} {
+			want(t, greeted(t, n.join(t, "r")), strings.Join(last, " "))
+		}
+	})
+}
+
 // Joining while much is sent: each event comes once, in the greeting or after it.
 func TestJoinUnderLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
