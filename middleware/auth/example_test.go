@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/upshift-go/upshift/core"
+	"github.com/upshift-go/upshift/internal/exampletest"
 	"github.com/upshift-go/upshift/middleware/auth"
 	"github.com/upshift-go/upshift/upshifttest"
 )
@@ -50,7 +51,7 @@ func Example() {
 	})
 	chat.OnDisconnect(func(_ context.Context, _ *core.Socket, cause error) { fmt.Println(cause) })
 
-	run(func(tb testing.TB) {
+	exampletest.Run(func(tb testing.TB) {
 		refusal := upshifttest.Refused(tb, srv, "/chat", upshifttest.Options{Auth: map[string]any{"token": "old"}})
 		fmt.Println(refusal)
 
@@ -89,7 +90,7 @@ func ExampleSession() {
 		fmt.Println("connected:", ctx.Value(user{}))
 		return nil
 	})
-	run(func(tb testing.TB) {
+	exampletest.Run(func(tb testing.TB) {
 		fmt.Println(upshifttest.Refused(tb, srv, "/", upshifttest.Options{}))
 		upshifttest.Dial(tb, srv, "/", cookie("session=ann"))
 	})
