@@ -14,7 +14,10 @@ import (
 	"github.com/upshift-go/upshift/internal/redistest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The client of a Redis Cluster closes connections five seconds after they are needed.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"))
+}
 
 var clusters atomic.Uint64
 
@@ -31,6 +34,15 @@ func TestClassic(t *testing.T) {
 	adaptertest.Run(t, func(*testing.T) func() core.Adapter {
 		o := options(server)
 		o.Probe = -1 // is as good as none
+		return func() core.Adapter { return redis.New(o) }
+	})
+}
+
+// The classic adapter on a Redis Cluster.
+func TestRedisCluster(t *testing.T) {
+	addrs := redistest.StartCluster(t)
+	adaptertest.Run(t, func(*testing.T) func() core.Adapter {
+		o := redis.Options{Client: rueidis.ClientOption{InitAddress: addrs}, Key: fmt.Sprint("test", clusters.Add(1))}
 		return func() core.Adapter { return redis.New(o) }
 	})
 }

@@ -89,17 +89,23 @@ func (s *Server) run() error {
 
 // answers reports whether this server answers, and not another that has its port.
 func (s *Server) answers() bool {
+	return strings.Contains(s.ask("INFO server"), fmt.Sprintf("\nprocess_id:%d\r\n", s.process.Pid))
+}
+
+// ask sends a command that has no spaces in its arguments, and returns what comes back,
+// as far as anything does.
+func (s *Server) ask(command string) string {
 	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(context.Background(), "tcp", s.Addr)
 	if err != nil {
-		return false
+		return ""
 	}
 	defer func() { _ = conn.Close() }()
 	_ = conn.SetDeadline(time.Now().Add(time.Second))
-	if _, err := conn.Write([]byte("INFO server\r\nQUIT\r\n")); err != nil {
-		return false
+	if _, err := conn.Write([]byte(command + "\r\nQUIT\r\n")); err != nil {
+		return ""
 	}
 	answer, _ := io.ReadAll(conn)
-	return strings.Contains(string(answer), fmt.Sprintf("\nprocess_id:%d\r\n", s.process.Pid))
+	return string(answer)
 }
 
 // Do sends a command that has no spaces in its arguments, and does not read the

@@ -21,7 +21,7 @@ func TestEmptiedBetweenReads(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	o := options(server)
+	o := options(server.Addr)
 	adapter := streams.New(o)
 	srv := upshifttest.NewServer(t, core.Options{Adapter: adapter, Recovery: &core.Recovery{}})
 	c := upshifttest.Dial(t, srv, "/", upshifttest.Options{})
@@ -58,7 +58,7 @@ func TestEmptiedBetweenReads(t *testing.T) {
 func TestSentAtOnce(t *testing.T) {
 	server := redistest.Start(t)
 	for range 10 {
-		srv := upshifttest.NewServer(t, core.Options{Adapter: streams.New(options(server)), Recovery: &core.Recovery{}})
+		srv := upshifttest.NewServer(t, core.Options{Adapter: streams.New(options(server.Addr)), Recovery: &core.Recovery{}})
 		c := upshifttest.Dial(t, srv, "/", upshifttest.Options{})
 		for _, event := range []string{"one", "two"} {
 			if err := srv.Of("/").Emit(t.Context(), event); err != nil {
