@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 )
 
 // StartCluster starts a Redis Cluster of three shards without replicas, and returns the
@@ -27,16 +26,10 @@ func StartCluster(tb testing.TB) []string {
 		}
 	}
 	for _, s := range servers {
-		for end := time.Now().Add(20 * time.Second); ; {
+		until(tb, "the Redis Cluster is complete", func() bool {
 			info := s.ask("CLUSTER INFO")
-			if strings.Contains(info, "cluster_state:ok") && strings.Contains(info, fmt.Sprint("cluster_known_nodes:", shards)) {
-				break
-			}
-			if time.Now().After(end) {
-				tb.Fatalf("no Redis Cluster comes about: %s", info)
-			}
-			time.Sleep(20 * time.Millisecond)
-		}
+			return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, fmt.Sprint("cluster_known_nodes:", shards))
+		})
 	}
 	return addrs
 }

@@ -9,6 +9,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,7 +25,8 @@ type Server struct {
 	Addr string
 
 	tb      testing.TB
-	args    []string // but for the port
+	before  []string // arguments in front of the port
+	args    []string // and behind
 	port    string
 	process *os.Process
 	over    <-chan struct{} // closed when the process has ended
@@ -34,13 +37,18 @@ type Server struct {
 // fails in CI.
 func Start(tb testing.TB, args ...string) *Server {
 	tb.Helper()
+	return start(tb, nil, append([]string{"--save", "", "--appendonly", "no", "--dir", tb.TempDir()}, args...))
+}
+
+func start(tb testing.TB, before, args []string) *Server {
+	tb.Helper()
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		if os.Getenv("CI") != "" {
 			tb.Fatal(err)
 		}
 		tb.Skip("redis-server is not installed")
 	}
-	s := &Server{tb: tb, args: append([]string{"--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", tb.TempDir()}, args...)}
+	s := &Server{tb: tb, before: before, args: append([]string{"--bind", "127.0.0.1"}, args...)}
 	tb.Cleanup(s.Kill)
 	var err error
 	for range ports.Attempts {
@@ -63,7 +71,7 @@ func (s *Server) Run() {
 }
 
 func (s *Server) run() error {
-	cmd := exec.CommandContext(context.Background(), "redis-server", append([]string{"--port", s.port}, s.args...)...) //nolint:gosec // they are the test's
+	cmd := exec.CommandContext(context.Background(), "redis-server", slices.Concat(s.before, []string{"--port", s.port}, s.args)...) //nolint:gosec // they are the test's
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("redistest: %w", err)
 	}
@@ -106,6 +114,39 @@ func (s *Server) ask(command string) string {
 	}
 	answer, _ := io.ReadAll(conn)
 	return string(answer)
+}
+
+// StartSentinel starts a Sentinel that watches s, calls it by a name, and makes a
+// replica of s the primary soon after s has gone. It returns its address.
+func (s *Server) StartSentinel(tb testing.TB, name string) string {
+	tb.Helper()
+	config := filepath.Join(tb.TempDir(), "sentinel.conf")
+	text := fmt.Sprintf("sentinel monitor %s 127.0.0.1 %s 1\n"+
+		"sentinel down-after-milliseconds %[1]s 1000\nsentinel failover-timeout %[1]s 3000\n", name, s.port)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return start(tb, []string{config, "--sentinel"}, nil).Addr
+}
+
+// StartReplica starts a replica of s, and returns when it is one.
+func (s *Server) StartReplica(tb testing.TB) *Server {
+	tb.Helper()
+	replica := Start(tb, "--replicaof", "127.0.0.1", s.port)
+	until(tb, "the replica is in step", func() bool {
+		return strings.Contains(replica.ask("INFO replication"), "master_link_status:up")
+	})
+	return replica
+}
+
+func until(tb testing.TB, what string, is func() bool) {
+	tb.Helper()
+	for end := time.Now().Add(20 * time.Second); !is(); {
+		if time.Now().After(end) {
+			tb.Fatalf("waited in vain: %s", what)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // Do sends a command that has no spaces in its arguments, and does not read the
