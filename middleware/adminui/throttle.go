@@ -1,7 +1,6 @@
 package adminui
 
 import (
-	"net"
 	"sync"
 	"time"
 )
@@ -89,13 +88,4 @@ func (t *throttle) makeRoom(now time.Time) {
 		}
 		delete(t.buckets, address)
 	}
-}
-
-// hostOf is an address without its port.
-func hostOf(address string) string {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return address
-	}
-	return host
 }
