@@ -46,15 +46,15 @@ func startRedisOnce() (*child, error) {
 	}
 	late := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 	defer late.Stop()
-	log := ""
+	var log strings.Builder
 	for lines := bufio.NewScanner(stdout); lines.Scan(); {
-		log += lines.Text() + "\n"
+		log.WriteString(lines.Text() + "\n")
 		if strings.Contains(lines.Text(), "Ready to accept connections") {
 			go func() { _, _ = io.Copy(io.Discard, stdout) }() // until it ends
 			return &child{name: "redis", cmd: cmd, stdin: killer{cmd}, addr: addr}, nil
 		}
 	}
-	return nil, errors.Join(fmt.Errorf("redis-server has not begun: %s", log), cmd.Wait())
+	return nil, errors.Join(fmt.Errorf("redis-server has not begun: %s", log.String()), cmd.Wait())
 }
 
 // A killer ends a process that does not read its standard input.
