@@ -68,7 +68,7 @@ func TestLoads(t *testing.T) {
 			t.Errorf("no %q in the table:\n%s", want, table)
 		}
 	}
-	for decoder := xml.NewDecoder(strings.NewReader(r.plot())); ; {
+	for decoder := xml.NewDecoder(strings.NewReader(r.plot("µs", "CPU"))); ; {
 		if _, err := decoder.Token(); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {

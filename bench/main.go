@@ -57,7 +57,11 @@ func main() {
 		return
 	}
 	check(os.MkdirAll("results", 0o755))
-	for name, content := range map[string]string{"latest.md": table, "cpu.svg": r.plot()} {
+	for name, content := range map[string]string{
+		"latest.md":  table,
+		"cpu.svg":    r.plot("µs", "Server CPU per message"),
+		"memory.svg": r.plot("B", "Resident memory per idle session"),
+	} {
 		check(os.WriteFile(filepath.Join("results", name), []byte(content), 0o644))
 	}
 }

@@ -11,9 +11,9 @@ var colours = map[string]string{
 	"Upshift": "#0072b2", "raw gws": "#7f7f7f", "Node": "#d55e00", "centrifuge": "#e69f00", "limit": "#009e73",
 }
 
-// plot draws what each server spends on a message as a multiple of raw gws, on
-// a logarithmic scale, as an SVG.
-func (r *report) plot() string {
+// plot draws what each server spends, in a unit, as a multiple of raw gws, on a
+// logarithmic scale, as an SVG.
+func (r *report) plot(unit, title string) string {
 	const (
 		width, label, right = 900, 300, 70
 		bar, gap            = 11, 9
@@ -27,7 +27,7 @@ func (r *report) plot() string {
 	y := 60
 	for _, one := range r.results {
 		base := one.samples["gws"]
-		if one.load.unit != "µs" || len(base) == 0 || len(one.samples[one.load.servers[0]]) == 0 {
+		if one.load.unit != unit || len(base) == 0 || len(one.samples[one.load.servers[0]]) == 0 {
 			continue
 		}
 		top := y
@@ -56,7 +56,7 @@ func (r *report) plot() string {
 	}
 	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" fill="#222222">
 <rect width="100%%" height="100%%" fill="#ffffff"/>
-<text x="12" y="20" font-size="14">Server CPU per message, raw gws = 1 (less is better, logarithmic)</text>
+<text x="12" y="20" font-size="14">%s, raw gws = 1 (less is better, logarithmic)</text>
 %s%s</svg>
-`, width, y+10, axis.String(), b.String())
+`, width, y+10, title, axis.String(), b.String())
 }
