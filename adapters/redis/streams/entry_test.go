@@ -72,7 +72,7 @@ func FuzzEntry(f *testing.F) {
 			return
 		}
 		if isKept(m) {
-			if _, err := encodeEntry(m); err != nil {
+			if _, err := encodeEntry(m); err != nil && !errors.Is(err, codec.ErrTooDeep) { // we read deeper than we write
 				t.Errorf("%+v: %v", m, err)
 			}
 		}
