@@ -21,7 +21,8 @@ func TestAllocs(t *testing.T) {
 		"Emit":                     BenchmarkEmit,
 		"Broadcast1":               BenchmarkBroadcast1,
 		"Broadcast1000":            BenchmarkBroadcast1000,
-		"JoinLeave":                BenchmarkJoinLeave,
+		"JoinLeave":                func(b *testing.B) { benchmarkJoinLeave(b, 1000) },
+		"Call":                     BenchmarkCall,
 	}
 	for name, most := range ceilings(t) {
 		run := benchmarks[name]

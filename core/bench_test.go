@@ -2,6 +2,7 @@ package core_test
 
 import (
 	"context"
+	"strconv"
 	"testing"
 
 	"github.com/upshift-go/upshift/core"
@@ -116,8 +117,44 @@ func benchmarkBroadcast(b *testing.B, recipients int) {
 	}
 }
 
+// A typed question to a client, and its answer.
+func BenchmarkCall(b *testing.B) {
+	srv, w, sinks := wireServer(b, 1)
+	s := srv.Of("/").Sockets()[0]
+	question := core.NewEvent[benchMessage, bool]("question")
+	left := make(chan struct{})
+	defer close(left)
+	go func() { // the client
+		var answer []byte
+		for id := uint64(0); ; id++ {
+			select {
+			case <-w.sent:
+				answer = append(strconv.AppendUint(append(answer[:0], '3'), id, 10), "[true]"...)
+				_ = sinks[0].Receive(transports.Packet{Type: transports.Message, Data: answer})
+			case <-left:
+				return
+			}
+		}
+	}()
+	m := benchMessage{Room: "lobby", Text: "Hello"}
+	b.ReportAllocs()
+	for b.Loop() {
+		if yes, err := question.Call(b.Context(), s, m); err != nil || !yes {
+			b.Fatal(yes, err)
+		}
+	}
+}
+
+// One socket leaves a room that all others stay in, and joins it again. How many
+// they are should not matter.
 func BenchmarkJoinLeave(b *testing.B) {
-	srv, _, _ := wireServer(b, 1000)
+	for _, sockets := range []int{10, 1000, 10_000} {
+		b.Run(strconv.Itoa(sockets), func(b *testing.B) { benchmarkJoinLeave(b, sockets) })
+	}
+}
+
+func benchmarkJoinLeave(b *testing.B, sockets int) {
+	srv, _, _ := wireServer(b, sockets)
 	s := srv.Of("/").Sockets()[0]
 	for _, other := range srv.Of("/").Sockets() {
 		_ = other.Join(b.Context(), "room")
