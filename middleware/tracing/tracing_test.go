@@ -16,6 +16,7 @@ import (
 
 	"github.com/upshift-go/upshift/core"
 	"github.com/upshift-go/upshift/middleware/tracing"
+	"github.com/upshift-go/upshift/transports"
 	"github.com/upshift-go/upshift/upshifttest"
 )
 
@@ -106,6 +107,26 @@ func TestTrace(t *testing.T) {
 		event = s.take()["process say"]
 		if event.Parent.IsValid() || len(event.Links) != 1 || event.Links[0].SpanContext.SpanID() != connect.SpanContext.SpanID() {
 			t.Errorf("event: %+v", event)
+		}
+	})
+}
+
+// A connect continues the request that opened the session, unless the client says
+// something else when it connects.
+func TestHandshake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTraced(t, tracing.Options{})
+		o := upshifttest.Options{Handshake: transports.Handshake{Header: transports.NewHeader("traceparent", eventParent)}}
+		for _, auth := range []map[string]string{nil, {"traceparent": connectParent}} {
+			parent := eventParent
+			if auth != nil {
+				o.Auth, parent = auth, connectParent
+			}
+			upshifttest.Dial(t, s.Server, "/chat", o)
+			connect := s.take()["connect /chat"]
+			if connect.SpanContext.TraceID().String() != parent[3:35] || connect.Parent.SpanID().String() != parent[36:52] || !connect.Parent.IsRemote() {
+				t.Errorf("%v: %+v", auth, connect)
+			}
 		}
 	})
 }
