@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/upshift-go/upshift/client"
 	"github.com/upshift-go/upshift/core"
 )
 
@@ -37,9 +38,24 @@ func TestSite(t *testing.T) {
 		}
 		return string(body)
 	}
-	if text := get("/metrics"); !strings.Contains(text, "upshift_sessions_opened_total 0") {
-		t.Error(text)
+	counts := func(want string) {
+		t.Helper()
+		if text := get("/metrics"); !strings.Contains(text, want+"\n") {
+			t.Errorf("no %q in\n%s", want, text)
+		}
 	}
+	counts("upshift_sessions_opened_total 0")
+	c, err := client.Dial(t.Context(), server.URL, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Call(t.Context(), "tell", []any{"hello"}); err != nil {
+		t.Fatal(err)
+	}
+	counts("upshift_sessions_opened_total 1")
+	counts(`upshift_sockets{namespace="/"} 1`)
+	counts(`upshift_events_total{event="tell",namespace="/",outcome="ok"} 1`)
 	if !json.Valid([]byte(get("/dashboard.json"))) {
 		t.Error("the dashboard is not JSON")
 	}
