@@ -69,7 +69,7 @@ fuzz: ## run each fuzz target for FUZZTIME (5s)
 	done < $(ROOT)/targets.out
 	@echo "$$(wc -l < $(ROOT)/targets.out) fuzz targets, $(FUZZTIME) each"
 
-bench: bench/node/node_modules/.done ## everything against its peers: a table and a plot in bench/results (about 20 minutes)
+bench: bench/node/node_modules/.done ## everything against its peers: a table and a plot in bench/results (about 25 minutes)
 	cd bench && $(GO) run .
 
 bench-quick: bench/node/node_modules/.done ## the loads that say most, once (about 2 minutes)
