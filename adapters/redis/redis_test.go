@@ -11,11 +11,13 @@ import (
 	"github.com/upshift-go/upshift/adapters/adaptertest"
 	"github.com/upshift-go/upshift/adapters/redis"
 	"github.com/upshift-go/upshift/core"
+	"github.com/upshift-go/upshift/internal/clustertest"
 	"github.com/upshift-go/upshift/internal/redistest"
 )
 
-// The client of a Redis Cluster closes connections five seconds after they are needed.
 func TestMain(m *testing.M) {
+	clustertest.Main(func(addr string) core.Adapter { return redis.New(restartOptions(addr)) })
+	// The client of a Redis Cluster closes connections five seconds after they are needed.
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/redis/rueidis.(*clusterClient)._refresh.func2"))
 }
 
@@ -27,6 +29,15 @@ func options(server *redistest.Server) redis.Options {
 		Client: rueidis.ClientOption{InitAddress: []string{server.Addr}},
 		Key:    fmt.Sprint("test", clusters.Add(1)),
 	}
+}
+
+func restartOptions(addr string) redis.Options {
+	return redis.Options{Client: rueidis.ClientOption{InitAddress: []string{addr}}}
+}
+
+func TestRollingRestart(t *testing.T) {
+	addr := redistest.Start(t).Addr
+	clustertest.TestRollingRestart(t, addr, redis.NewEngine(restartOptions(addr)))
 }
 
 func TestClassic(t *testing.T) {
