@@ -71,8 +71,7 @@ func TestDisconnectReasons(t *testing.T) {
 		},
 	} {
 		t.Run(end.name, func(t *testing.T) {
-			eachRoute(t, func(t *testing.T, n *node, door string, way route) {
-				var set settings
+			eachWay(t, func(t *testing.T, n *node, door string, set settings, way route) {
 				if end.silent {
 					set.pingInterval, set.pingTimeout = time.Second, 5*time.Second
 				}
@@ -119,10 +118,10 @@ func awaitPoll(t *testing.T, wire *link, c *client) {
 
 // A client finds its server again after a restart, by itself.
 func TestReconnect(t *testing.T) {
-	eachRoute(t, func(t *testing.T, n *node, door string, way route) {
+	eachWay(t, func(t *testing.T, n *node, door string, set settings, way route) {
 		options := map[string]any{"reconnectionDelay": 20, "reconnectionDelayMax": 100, "auth": map[string]any{"name": "ann"}}
 		maps.Copy(options, way.options)
-		a := startApp(t, door, settings{})
+		a := startApp(t, door, set)
 		wire := startLink(t, a.addr)
 		c := n.open(t, "a", wire.url, options, nil)
 		first := c.event(t, "connect").SID
@@ -132,7 +131,7 @@ func TestReconnect(t *testing.T) {
 		wire.aim(nowhere) // the port may be another's by now
 		c.event(t, "disconnect")
 		c.emit(t, "up", 0) // kept by the client until it is connected again
-		b := startApp(t, door, settings{})
+		b := startApp(t, door, set)
 		wire.aim(b.addr)
 		if second := c.event(t, "connect").SID; second == first {
 			t.Error("a new session has the id of the old one")
@@ -148,8 +147,8 @@ func TestReconnect(t *testing.T) {
 
 // What is said last is heard, though the session is closed right behind it.
 func TestLastWords(t *testing.T) {
-	eachRoute(t, func(t *testing.T, n *node, door string, way route) {
-		a := startApp(t, door, settings{})
+	eachWay(t, func(t *testing.T, n *node, door string, set settings, way route) {
+		a := startApp(t, door, set)
 		first, id := connect(t, n, "first", a.url, way, nil)
 		s := a.socket(t, "/", id)
 		for i := range 3 {

@@ -31,7 +31,8 @@ func speaking(way route, parser string) route {
 // startPacked is startApp with the MessagePack codec, and way speaking it.
 func startPacked(t *testing.T, door string, way route) (*app, route) {
 	t.Helper()
-	return startApp(t, door, settings{codec: codec.MsgPack(codec.MsgPackOptions{})}), speaking(way, "msgpack")
+	set, way := packed(settings{}, way)
+	return startApp(t, door, set), way
 }
 
 // The list C14 of socket.io, values first: what JavaScript sends comes back as

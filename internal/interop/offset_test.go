@@ -12,8 +12,8 @@ import (
 // the log if it is a string, and the name of an event if that is all there is.
 // None of it may keep it from coming back.
 func TestRecoveryAfterText(t *testing.T) {
-	eachRoute(t, func(t *testing.T, n *node, door string, way route) {
-		a, _ := startRecovering(t, door, core.Recovery{})
+	eachWay(t, func(t *testing.T, n *node, door string, set settings, way route) {
+		a, _ := startRecovering(t, door, set, core.Recovery{})
 		ns := a.server.Of("/")
 		ns.Use(func(next core.Handler) core.Handler {
 			return func(ctx context.Context, r *core.Request) error {
@@ -110,7 +110,7 @@ func mustEmit(t *testing.T, to interface {
 // in a log that is no more.
 func TestRecoveryAfterARestart(t *testing.T) {
 	eachRoute(t, func(t *testing.T, n *node, door string, way route) {
-		a, _ := startRecovering(t, door, core.Recovery{})
+		a, _ := startRecovering(t, door, settings{}, core.Recovery{})
 		wire := startLink(t, a.addr)
 		c := n.open(t, "a", wire.url, eager(way, nil), nil)
 		sid := c.event(t, "connect").SID
@@ -155,7 +155,7 @@ func TestRecoveryInterrupted(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			n := startNode(t)
-			a, _ := startRecovering(t, "nethttp", core.Recovery{})
+			a, _ := startRecovering(t, "nethttp", settings{}, core.Recovery{})
 			p := startProxy(t, a.addr, 0, func(n int) fault {
 				if n == 1 {
 					return fault{up: unlimited, down: events * len(text) / 2, cut: true}

@@ -13,12 +13,11 @@ import (
 
 // startRecovering starts an app with recovery on and a short heartbeat. Its
 // sockets have a value, which is the name of their client.
-func startRecovering(t *testing.T, door string, o core.Recovery) (*app, *core.Key[string]) {
+func startRecovering(t *testing.T, door string, set settings, o core.Recovery) (*app, *core.Key[string]) {
 	t.Helper()
-	a := startApp(t, door, settings{
-		pingInterval: time.Second, pingTimeout: 4 * time.Second,
-		options: func(options *core.Options) { options.Recovery = &o },
-	})
+	set.pingInterval, set.pingTimeout = time.Second, 4*time.Second
+	set.options = func(options *core.Options) { options.Recovery = &o }
+	a := startApp(t, door, set)
 	value := core.NewKey[string]("name")
 	a.server.Of("/").OnConnect(func(_ context.Context, s *core.Socket) error {
 		if !s.Recovered() {
@@ -133,8 +132,8 @@ func TestRecovery(t *testing.T) {
 		{"network goes dead", (*link).die},
 	} {
 		t.Run(loss.name, func(t *testing.T) {
-			eachRoute(t, func(t *testing.T, n *node, door string, way route) {
-				a, value := startRecovering(t, door, core.Recovery{})
+			eachWay(t, func(t *testing.T, n *node, door string, set settings, way route) {
+				a, value := startRecovering(t, door, set, core.Recovery{})
 				wire := startLink(t, a.addr)
 				c := n.open(t, "a", wire.url, eager(way, nil), nil)
 				first := c.event(t, "connect")
@@ -211,7 +210,7 @@ func TestRecoveryOfAPausedProcess(t *testing.T) {
 	all := make([]*pausedClient, 0, len(doors)*len(routes))
 	for _, door := range doors {
 		for _, way := range routes {
-			a, _ := startRecovering(t, door, core.Recovery{})
+			a, _ := startRecovering(t, door, settings{}, core.Recovery{})
 			wire := startLink(t, a.addr)
 			c := n.open(t, door+" "+way.name, wire.url, eager(way, nil), nil)
 			p := &pausedClient{name: door + "/" + way.name, way: way, app: a, client: c}
@@ -251,7 +250,7 @@ func TestRecoveryOfAPausedProcess(t *testing.T) {
 // A client that notices the loss before the server does takes its place over.
 func TestRecoveryOfALossThatTheServerDoesNotNotice(t *testing.T) {
 	eachRoute(t, func(t *testing.T, n *node, door string, way route) {
-		a, _ := startRecovering(t, door, core.Recovery{})
+		a, _ := startRecovering(t, door, settings{}, core.Recovery{})
 		wire := startLink(t, a.addr)
 		c := n.open(t, "a", wire.url, eager(way, nil), nil)
 		sid := c.event(t, "connect").SID
@@ -282,8 +281,8 @@ func TestRecoveryOfALossThatTheServerDoesNotNotice(t *testing.T) {
 // room and directly.
 func TestRecoveryAgainAndAgain(t *testing.T) {
 	const losses, gap = 6, 40
-	eachRoute(t, func(t *testing.T, n *node, door string, way route) {
-		a, _ := startRecovering(t, door, core.Recovery{})
+	eachWay(t, func(t *testing.T, n *node, door string, set settings, way route) {
+		a, _ := startRecovering(t, door, set, core.Recovery{})
 		ns := a.server.Of("/")
 		wire := startLink(t, a.addr)
 		c := n.open(t, "a", wire.url, eager(way, nil), nil)
@@ -344,7 +343,7 @@ func TestRecoveryAgainAndAgain(t *testing.T) {
 // rooms, and the app is told so (C52).
 func TestRecoveryExpired(t *testing.T) {
 	eachRoute(t, func(t *testing.T, n *node, door string, way route) {
-		a, value := startRecovering(t, door, core.Recovery{Window: time.Millisecond})
+		a, value := startRecovering(t, door, settings{}, core.Recovery{Window: time.Millisecond})
 		wire := startLink(t, a.addr)
 		c := n.open(t, "a", wire.url, eager(way, nil), nil)
 		sid := c.event(t, "connect").SID
@@ -409,7 +408,7 @@ func TestNoRecoveryAfterDisconnect(t *testing.T) {
 	} {
 		t.Run(end.name, func(t *testing.T) {
 			eachRoute(t, func(t *testing.T, n *node, door string, way route) {
-				a, _ := startRecovering(t, door, core.Recovery{})
+				a, _ := startRecovering(t, door, settings{}, core.Recovery{})
 				c := n.open(t, "a", a.url, eager(way, nil), nil)
 				sid := c.event(t, "connect").SID
 				settle(t, c, way)

@@ -17,13 +17,40 @@ func eachCodec(t *testing.T, set settings, test func(t *testing.T, n *node, a *a
 				t.Parallel()
 				set, way := set, way
 				if name == "msgpack" {
-					set.codec = codec.MsgPack(codec.MsgPackOptions{})
-					way = speaking(way, "msgpack")
+					set, way = packed(set, way)
 				}
 				test(t, n, startApp(t, doors[(i+j)%len(doors)], set), way)
 			})
 		}
 	}
+}
+
+// eachWay runs a test on every route with one Node.js process: in JSON behind every
+// front door, and in MessagePack behind doors that take turns. set has the codec.
+func eachWay(t *testing.T, test func(t *testing.T, n *node, door string, set settings, way route)) {
+	t.Helper()
+	n := startNode(t)
+	for i, way := range routes {
+		for j, door := range doors {
+			t.Run(door+"/"+way.name, func(t *testing.T) {
+				t.Parallel()
+				test(t, n, door, settings{}, way)
+			})
+			if j == i {
+				t.Run(door+"/"+way.name+"/msgpack", func(t *testing.T) {
+					t.Parallel()
+					set, way := packed(settings{}, way)
+					test(t, n, door, set, way)
+				})
+			}
+		}
+	}
+}
+
+// packed makes a test one of the MessagePack codec.
+func packed(set settings, way route) (settings, route) {
+	set.codec = codec.MsgPack(codec.MsgPackOptions{})
+	return set, speaking(way, "msgpack")
 }
 
 // run runs JavaScript with the client's socket and the arguments, as "socket"
