@@ -17,8 +17,8 @@ import (
 // A client opens its session at one server, and its next request comes to another.
 func ExampleNew() {
 	bus := new(adaptertest.Bus) // in production adapters/redis, or another
-	var urls []string
-	for range 2 {
+	var urls [2]string
+	for i := range urls {
 		srv, err := core.New(core.Options{Adapter: cluster.New(bus.Engine(), cluster.Options{}), SessionTag: relay.NewTag()})
 		if err != nil {
 			panic(err)
@@ -33,7 +33,7 @@ func ExampleNew() {
 		}
 		site.Config.Handler = front // in place of srv
 		site.Start()
-		urls = append(urls, site.URL+"/socket.io/?EIO=4&transport=polling")
+		urls[i] = site.URL + "/socket.io/?EIO=4&transport=polling"
 		defer func() {
 			now, cancel := context.WithCancel(context.Background())
 			cancel()

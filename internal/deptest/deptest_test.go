@@ -148,8 +148,16 @@ var rules = []rule{
 		why: "the engines of Redis share it",
 	},
 	{
-		pkg: "internal/redistest", stdlib: true,
+		pkg: "internal/redistest", ours: []string{"internal/clustertest/ports"}, stdlib: true,
 		why: "it runs a process for tests",
+	},
+	{
+		pkg: "internal/clustertest/ports", stdlib: true,
+		why: "it finds ports for processes of tests",
+	},
+	{
+		pkg: "internal/exampletest", stdlib: true,
+		why: "every package's examples may need it",
 	},
 	{pkg: "middleware/accesslog", ours: server, never: heavy, why: oneConcern},
 	{pkg: "middleware/adminui", ours: server, never: heavyBut("golang.org/x/crypto"), why: oneConcern},

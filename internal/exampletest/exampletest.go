@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"testing"
 )
 
@@ -30,8 +31,8 @@ func Run(fn func(t testing.TB)) {
 }
 
 func (e *example) clean() {
-	for i := len(e.cleanup) - 1; i >= 0; i-- {
-		e.cleanup[i]()
+	for _, fn := range slices.Backward(e.cleanup) {
+		fn()
 	}
 }
 

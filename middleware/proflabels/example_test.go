@@ -19,7 +19,7 @@ func ExampleNew() {
 	exampletest.Run(func(t testing.TB) {
 		srv := upshifttest.NewServer(t, core.Options{})
 		srv.Use(proflabels.New())
-		core.On(srv.Of("/shop"), "order", func(ctx context.Context, _ *core.Socket, item string) (string, error) {
+		core.On(srv.Of("/shop"), "order", func(ctx context.Context, _ *core.Socket, _ string) (string, error) {
 			pprof.ForLabels(ctx, func(key, value string) bool {
 				fmt.Println(key, value)
 				return true
