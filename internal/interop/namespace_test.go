@@ -86,8 +86,8 @@ func TestRefusal(t *testing.T) {
 }
 
 func TestRooms(t *testing.T) {
-	eachRoute(t, func(t *testing.T, n *node, door string, way route) {
-		a := startApp(t, door, settings{})
+	eachWay(t, func(t *testing.T, n *node, door string, set settings, way route) {
+		a := startApp(t, door, set)
 		members := map[string]*client{}
 		for name, rooms := range map[string][]any{"ann": {"red"}, "ben": {"red", "blue"}, "cleo": {"blue"}, "dan": nil} {
 			members[name], _ = connect(t, n, name, a.url, way, nil)

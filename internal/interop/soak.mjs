@@ -9,7 +9,9 @@
 // The process ends when stdin does.
 import { createInterface } from "node:readline";
 import { io } from "socket.io-client";
+import msgpack from "socket.io-msgpack-parser";
 
+const parsers = { msgpack }; // the default is that of JSON
 const sockets = [];
 const write = (report) => process.stdout.write(JSON.stringify(report) + "\n");
 
@@ -31,7 +33,7 @@ function run({ name, url, transports, gap, codec }) {
     // Whatever is emitted is repeated until it is acknowledged, one after the other.
     retries: 10_000,
     ackTimeout: 4000,
-    ...codec,
+    parser: parsers[codec],
   });
   sockets.push(socket);
 

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/upshift-go/upshift/core"
 )
 
 const (
@@ -26,8 +28,8 @@ const (
 	soakMargin = 3 << 20
 )
 
-// Hundreds of official clients on mixed transports, behind all front doors,
-// whose connections are cut, reset, stalled and lost at random, with recovery
+// Hundreds of official clients on mixed transports, behind all front doors, half
+// of them speaking MessagePack, whose connections are cut, reset, stalled and lost at random, with recovery
 // on. Every message has a number. In the end nothing is lost, nothing has come
 // twice, nothing is out of order, and nothing is left of it all.
 //
@@ -56,7 +58,7 @@ func TestSoak(t *testing.T) {
 	var faults, emitters sync.WaitGroup
 	for i, l := range s.links {
 		random := rand.New(rand.NewPCG(seed, uint64(i)))
-		faults.Go(func() { s.disturb(ctx, random, l) })
+		faults.Go(func() { s.disturb(ctx, random, l.link) })
 	}
 	s.emit(ctx, &emitters)
 	end := time.NewTimer(duration)
@@ -73,8 +75,7 @@ func TestSoak(t *testing.T) {
 		p.stop()
 	}
 
-	await(t, "end of all sessions", func() bool { return s.server.Sessions() == 0 })
-	await(t, "end of what is kept for recovery", func() bool { return s.server.Stats().RecoveryBytes == 0 })
+	s.awaitEmpty(t)
 	await(t, fmt.Sprintf("heap of %d KiB or less", (heap+soakMargin)>>10), func() bool { return heapInUse() <= heap+soakMargin })
 	t.Logf("heap: %d KiB before, %d KiB after", heap>>10, heapInUse()>>10)
 	s.stop()
@@ -130,15 +131,15 @@ func (s *soak) warmUp(t *testing.T) {
 		clients = append(clients, s.client(fmt.Sprint("warm ", i), i))
 	}
 	s.start(t, clients).stop()
-	await(t, "end of the first sessions", func() bool { return s.server.Sessions() == 0 })
-	await(t, "end of what is kept for the first sessions", func() bool { return s.server.Stats().RecoveryBytes == 0 })
+	s.awaitEmpty(t)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.clients)
 }
 
 func (s *soak) client(name string, i int) map[string]any {
-	c := map[string]any{"name": name, "url": s.links[i%len(s.links)].url, "gap": 1000}
+	l := s.links[i%len(s.links)]
+	c := map[string]any{"name": name, "url": l.url, "codec": l.codec, "gap": 1000}
 	if transports, ok := routes[i/len(s.links)%len(routes)].options["transports"]; ok {
 		c["transports"] = transports
 	}
@@ -202,7 +203,6 @@ func pause(ctx context.Context, random *rand.Rand, from, to time.Duration) bool 
 
 // emit sends numbers to all, to rooms and to single clients until ctx ends.
 func (s *soak) emit(ctx context.Context, emitters *sync.WaitGroup) {
-	n := s.server.Of("/")
 	s.mu.Lock()
 	clients := slices.Collect(maps.Values(s.clients))
 	s.mu.Unlock()
@@ -230,12 +230,14 @@ func (s *soak) emit(ctx context.Context, emitters *sync.WaitGroup) {
 			data = []byte(strconv.Itoa(i))
 		}
 		s.all++
-		return errors.Join(n.Emit(live, "all", i, data), n.To().Volatile().Emit(live, "tick", i))
+		return s.to(func(all core.Target) error {
+			return errors.Join(all.Emit(live, "all", i, data), all.Volatile().Emit(live, "tick", i))
+		})
 	})
 	for room := range soakRooms {
 		every(time.Second, func(i int) error {
 			s.rooms[room]++
-			return n.To(roomName(room)).Emit(live, "room", i)
+			return s.to(func(all core.Target) error { return all.To(roomName(room)).Emit(live, "room", i) })
 		})
 	}
 	every(5*time.Millisecond, func(i int) error {
@@ -243,7 +245,7 @@ func (s *soak) emit(ctx context.Context, emitters *sync.WaitGroup) {
 		number := c.direct
 		c.direct++
 		if number%2 == 0 {
-			return n.To(c.socket.ID()).Emit(live, "direct", number, []byte(strconv.Itoa(number)))
+			return c.socket.Namespace().To(c.socket.ID()).Emit(live, "direct", number, []byte(strconv.Itoa(number)))
 		}
 		return c.socket.Emit(live, "direct", number)
 	})
@@ -281,10 +283,12 @@ func (s *soak) finish(t *testing.T, processes []*soakProcess) {
 			fires += c.fires
 		}
 	}
-	stats := s.server.Stats()
-	t.Logf("%d clients: %d connects, of which %d recovered and %d in vain", len(clients), sum.Connects, stats.Recovered, stats.RecoveryFailed)
-	t.Logf("received: %d of all, %d of rooms, %d directly, %d volatile (%d were dropped)",
-		sum.Next.All, sum.Next.Room, sum.Next.Direct, sum.Ticks, stats.VolatileDropped)
+	t.Logf("%d clients: %d connects", len(clients), sum.Connects)
+	for i, srv := range s.servers {
+		stats := srv.Stats()
+		t.Logf("server %d: %d recovered and %d in vain, %d volatile were dropped", i, stats.Recovered, stats.RecoveryFailed, stats.VolatileDropped)
+	}
+	t.Logf("received: %d of all, %d of rooms, %d directly, %d volatile", sum.Next.All, sum.Next.Room, sum.Next.Direct, sum.Ticks)
 	t.Logf("sent: %d, of which %d came again; %d volatile, of which %d came", sum.Sent, again, sum.Sent, fires)
 	list := s.wrong.all()
 	for _, what := range list[:min(len(list), 50)] {
@@ -293,7 +297,7 @@ func (s *soak) finish(t *testing.T, processes []*soakProcess) {
 	if t.Failed() {
 		t.FailNow()
 	}
-	if stats.Recovered == 0 {
+	if slices.ContainsFunc(s.servers, func(srv *core.Server) bool { return srv.Stats().Recovered == 0 }) {
 		t.Error("no client had to come back: the faults do nothing")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,18 +16,19 @@ import (
 	"testing"
 	"time"
 
+	"github.com/upshift-go/upshift/codec"
 	"github.com/upshift-go/upshift/core"
 )
 
-// A soak is the server side: an app behind all doors, with links to each.
+// A soak is the server side: an app behind all doors in either codec, with links to each.
 type soak struct {
-	server *core.Server
-	name   *core.Key[string]
-	fronts []*frontDoor
-	own    sync.WaitGroup // ServeListener
-	links  []*link
-	stop   func()
-	wrong  findings
+	servers []*core.Server
+	name    *core.Key[string]
+	fronts  []*frontDoor
+	own     sync.WaitGroup // ServeListener
+	links   []soakLink
+	stop    func()
+	wrong   findings
 
 	// Counted by their emitters.
 	all   int
@@ -34,6 +36,12 @@ type soak struct {
 
 	mu      sync.Mutex // guards what follows
 	clients map[string]*soaked
+}
+
+// A soakLink leads to a server that speaks a codec.
+type soakLink struct {
+	*link
+	codec string
 }
 
 // A soaked is what the server knows of one client.
@@ -78,35 +86,19 @@ func newSoak(t *testing.T) *soak {
 		wrong: findings{some: make(chan struct{})},
 	}
 	var log lockedBuffer
-	var err error
-	s.server, err = core.New(core.Options{
-		PingInterval: 2 * time.Second, PingTimeout: 4 * time.Second,
-		// Enough for three attempts of which the client gives up two, and two losses
-		// that only heartbeats can find.
-		Recovery: &core.Recovery{Window: 40 * time.Second},
-		Logger:   slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.register(s.server.Of("/"))
-	listener := listen(t)
-	addrs := make([]string, 0, len(doors))
-	addrs = append(addrs, listener.Addr().String())
-	s.own.Go(func() { _ = s.server.ServeListener(listener) }) // until Shutdown
-	for _, door := range []string{"nethttp", "fasthttp"} {
-		front := openDoor(t, door, s.server, s.server.ServeFastHTTP)
-		s.fronts = append(s.fronts, front)
-		addrs = append(addrs, front.addr)
-	}
-	for i := range soakClients / 10 {
-		s.links = append(s.links, startLink(t, addrs[i%len(addrs)]))
+	for _, c := range []codec.Codec{codec.JSON(codec.JSONOptions{}), codec.MsgPack(codec.MsgPackOptions{})} {
+		addrs := s.serve(t, c, &log)
+		for i := range soakClients / 20 {
+			s.links = append(s.links, soakLink{startLink(t, addrs[i%len(addrs)]), c.Name()})
+		}
 	}
 	s.stop = sync.OnceFunc(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		if err := s.server.Shutdown(ctx); err != nil {
-			t.Errorf("Shutdown of the server: %v", err)
+		for _, srv := range s.servers {
+			if err := srv.Shutdown(ctx); err != nil {
+				t.Errorf("Shutdown of a server: %v", err)
+			}
 		}
 		for _, front := range s.fronts {
 			front.shut(ctx, t)
@@ -119,10 +111,54 @@ func newSoak(t *testing.T) *soak {
 	t.Cleanup(func() {
 		s.stop()
 		if t.Failed() {
-			t.Logf("log of the server:\n%s", log.String())
+			t.Logf("log of the servers:\n%s", log.String())
 		}
 	})
 	return s
+}
+
+// serve starts a server behind all doors and returns where they are.
+func (s *soak) serve(t *testing.T, c codec.Codec, log io.Writer) (addrs []string) {
+	t.Helper()
+	srv, err := core.New(core.Options{
+		PingInterval: 2 * time.Second, PingTimeout: 4 * time.Second,
+		// Enough for three attempts of which the client gives up two, and two losses
+		// that only heartbeats can find.
+		Recovery: &core.Recovery{Window: 40 * time.Second},
+		Codec:    c,
+		Logger:   slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.servers = append(s.servers, srv)
+	s.register(srv.Of("/"))
+	listener := listen(t)
+	addrs = append(addrs, listener.Addr().String())
+	s.own.Go(func() { _ = srv.ServeListener(listener) }) // until Shutdown
+	for _, door := range []string{"nethttp", "fasthttp"} {
+		front := openDoor(t, door, srv, srv.ServeFastHTTP)
+		s.fronts = append(s.fronts, front)
+		addrs = append(addrs, front.addr)
+	}
+	return addrs
+}
+
+// awaitEmpty waits until the servers have no sessions, and keep nothing.
+func (s *soak) awaitEmpty(t *testing.T) {
+	t.Helper()
+	await(t, "end of all sessions and of what is kept for them", func() bool {
+		return !slices.ContainsFunc(s.servers, func(srv *core.Server) bool { return srv.Sessions() > 0 || srv.Stats().RecoveryBytes > 0 })
+	})
+}
+
+// to has something sent by all servers.
+func (s *soak) to(send func(all core.Target) error) error {
+	var err error
+	for _, srv := range s.servers {
+		err = errors.Join(err, send(srv.Of("/").To()))
+	}
+	return err
 }
 
 func (s *soak) register(n *core.Namespace) {
