@@ -64,9 +64,10 @@ func (p pair) open(t *testing.T, n *node, at int, url string, way route, name st
 
 // payloads are the first arguments of events of one name that have come.
 func (c *client) payloads(name string) []any {
-	all := []any{}
-	for _, r := range c.take(isMessage(name)) {
-		all = append(all, r.Args[0])
+	came := c.take(isMessage(name))
+	all := make([]any, len(came))
+	for i, r := range came {
+		all[i] = r.Args[0]
 	}
 	return all
 }
@@ -90,9 +91,9 @@ func TestPresence(t *testing.T) {
 		})
 	})
 	members := func(names ...string) []any {
-		list := []any{}
-		for _, name := range names {
-			list = append(list, map[string]any{"key": name, "meta": map[string]any{"title": "the " + name}})
+		list := make([]any, len(names))
+		for i, name := range names {
+			list[i] = map[string]any{"key": name, "meta": map[string]any{"title": "the " + name}}
 		}
 		return list
 	}
@@ -197,13 +198,13 @@ func TestHistory(t *testing.T) {
 		return events
 	}
 	args := func(events []any) []any {
-		list := []any{}
-		for _, e := range events {
+		list := make([]any, len(events))
+		for i, e := range events {
 			e, _ := e.(map[string]any)
 			if e["event"] != "message" || e["id"] == "" || e["time"] == 0.0 {
 				t.Errorf("%+v", e)
 			}
-			list = append(list, e["args"])
+			list[i] = e["args"]
 		}
 		return list
 	}
