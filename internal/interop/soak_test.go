@@ -28,12 +28,12 @@ const (
 	soakMargin = 3 << 20
 )
 
-// Hundreds of official clients on mixed transports, behind all front doors, half
-// of them speaking MessagePack, whose connections are cut, reset, stalled and lost at random, with recovery
-// on. Every message has a number. In the end nothing is lost, nothing has come
-// twice, nothing is out of order, and nothing is left of it all.
+// Hundreds of official clients on mixed transports, behind all front doors, half of
+// them speaking MessagePack, whose connections are cut, reset, stalled and lost at
+// random, with recovery on. Every message has a number. In the end nothing is lost,
+// nothing has come twice, nothing is out of order, and nothing is left of it all.
 //
-// SOAK is how long it takes (15s; 60s in CI), SOAK_SEED chooses the faults.
+// SOAK is how long it takes (15s; 2m in CI), SOAK_SEED chooses the faults.
 func TestSoak(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes its time")
@@ -88,7 +88,7 @@ func soakDuration(t *testing.T) time.Duration {
 	switch {
 	case text != "":
 	case os.Getenv("CI") != "":
-		text = "60s"
+		text = "2m"
 	default:
 		text = "15s"
 	}
