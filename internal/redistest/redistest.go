@@ -145,7 +145,7 @@ func until(tb testing.TB, what string, is func() bool) {
 		if time.Now().After(end) {
 			tb.Fatalf("waited in vain: %s", what)
 		}
-		time.Sleep(20 * time.Millisecond)
+		<-time.After(20 * time.Millisecond)
 	}
 }
 

@@ -119,16 +119,18 @@ func one(value any, separator string) string {
 	case string:
 		return v
 	case []string:
-		if separator != "" {
+		switch {
+		case separator != "":
 			return strings.Join(v, separator)
+		case len(v) > 0:
+			return v[len(v)-1]
 		}
-		return v[len(v)-1]
 	case []any: // from another server
-		all := make([]string, len(v), len(v)+1)
+		all := make([]string, len(v))
 		for i := range v {
 			all[i], _ = v[i].(string)
 		}
-		return one(append(all, "")[:max(len(all), 1)], separator)
+		return one(all, separator)
 	}
 	return ""
 }
