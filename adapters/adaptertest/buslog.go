@@ -62,32 +62,15 @@ func (e *BusEngine) Update(_ context.Context, changes []cluster.Change) error {
 	return nil
 }
 
-// lateSave is how long a state is waited for that is not there: the server that had
-// the client may be about to save it. It is looked for every lateLook.
-const (
-	lateSave = 500 * time.Millisecond
-	lateLook = 50 * time.Millisecond
-)
-
 // Take implements cluster.Log.
-func (e *BusEngine) Take(ctx context.Context, namespace, privateID string) (*core.ClientState, error) {
-	for attempt := 0; ; attempt++ {
-		if e.isCut() {
-			return nil, errCut
-		}
-		state := e.bus.take(e.in.ID(), clientKey(namespace, privateID))
-		switch {
-		case state != nil:
-			return state, nil
-		case attempt >= int(lateSave/lateLook):
-			return nil, fmt.Errorf("%w: nothing is saved", core.ErrNotRecoverable)
-		}
-		select {
-		case <-time.After(lateLook):
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
+func (e *BusEngine) Take(_ context.Context, namespace, privateID string) (*core.ClientState, error) {
+	if e.isCut() {
+		return nil, errCut
 	}
+	if state := e.bus.take(e.in.ID(), clientKey(namespace, privateID)); state != nil {
+		return state, nil
+	}
+	return nil, fmt.Errorf("%w: nothing is saved", core.ErrNotRecoverable)
 }
 
 // take makes what is saved that of another server. It returns nil if there is nothing.

@@ -27,7 +27,7 @@ type Log interface {
 	Update(ctx context.Context, changes []Change) error
 	// Take returns what a client comes back to and counts as having saved it, as if
 	// by Update, for the time that was left. Its Window does not count. The error
-	// wraps core.ErrNotRecoverable if there is nothing.
+	// wraps core.ErrNotRecoverable if there is nothing; it is asked again for a while.
 	Take(ctx context.Context, namespace, privateID string) (*core.ClientState, error)
 	// Read calls take with the events of a namespace that are kept after from, in
 	// order, and returns up to where they go: at least to the end of the log as it

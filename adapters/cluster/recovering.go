@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -66,7 +67,7 @@ func (a *Recovering) Restore(ctx context.Context, namespace, privateID, seen str
 	if err := a.kept.saved(ctx, namespace, privateID); err != nil {
 		return nil, fmt.Errorf("%w: %w", core.ErrNotRecoverable, err)
 	}
-	state, err := a.log.Take(ctx, namespace, privateID)
+	state, err := a.take(ctx, namespace, privateID)
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +83,28 @@ func (a *Recovering) Restore(ctx context.Context, namespace, privateID, seen str
 	}
 	back.Client = *state
 	return back, nil
+}
+
+// lateSave is how long a state is waited for that is not there: the server that had
+// the client may be about to save it. It is looked for every lateLook.
+const (
+	lateSave = 500 * time.Millisecond
+	lateLook = 50 * time.Millisecond
+)
+
+// take takes what a client comes back to, now or when it has been saved.
+func (a *Recovering) take(ctx context.Context, namespace, privateID string) (*core.ClientState, error) {
+	for attempt := 0; ; attempt++ {
+		state, err := a.log.Take(ctx, namespace, privateID)
+		if !errors.Is(err, core.ErrNotRecoverable) || attempt >= int(lateSave/lateLook) {
+			return state, err
+		}
+		select {
+		case <-time.After(lateLook):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
 }
 
 // missed reads the events after from that were for who is in the rooms.

@@ -252,33 +252,18 @@ func (e *logEngine) take(ctx context.Context, namespace, privateID string) (*cor
 	return state, nil
 }
 
-// lateSave is how long a state is waited for that is not there: the server that had
-// the client may be about to save it. It is looked for every lateLook.
-const (
-	lateSave = 500 * time.Millisecond
-	lateLook = 50 * time.Millisecond
-)
-
 // lastState returns the message with what a client comes back to.
 func (e *logEngine) lastState(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
 	states, err := e.js.Stream(ctx, e.states())
 	if err != nil {
 		return nil, fmt.Errorf("nats: %w", err)
 	}
-	for attempt := 0; ; attempt++ {
-		m, err := states.GetLastMsgForSubject(ctx, subject)
-		switch none := errors.Is(err, jetstream.ErrMsgNotFound); {
-		case !none && err != nil:
-			return nil, fmt.Errorf("nats: %w", err)
-		case !none && len(m.Data) > 0:
-			return m, nil
-		case attempt >= int(lateSave/lateLook):
-			return nil, fmt.Errorf("%w: nothing is saved", core.ErrNotRecoverable)
-		}
-		select {
-		case <-time.After(lateLook):
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
+	m, err := states.GetLastMsgForSubject(ctx, subject)
+	switch none := errors.Is(err, jetstream.ErrMsgNotFound); {
+	case !none && err != nil:
+		return nil, fmt.Errorf("nats: %w", err)
+	case none || len(m.Data) == 0:
+		return nil, fmt.Errorf("%w: nothing is saved", core.ErrNotRecoverable)
 	}
+	return m, nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/redis/rueidis"
 
@@ -160,13 +159,6 @@ func (e *engine) Read(ctx context.Context, namespace string, from core.Offset, t
 	return now.last, nil
 }
 
-// lateSave is how long a state is waited for that is not there: the server that had
-// the client may be about to save it. It is looked for every lateLook.
-const (
-	lateSave = 500 * time.Millisecond
-	lateLook = 50 * time.Millisecond
-)
-
 // takeState makes what a client comes back to that of this server.
 func (e *engine) takeState(ctx context.Context, client rueidis.Client, privateID string) (*core.ClientState, error) {
 	owner, err := e.owner()
@@ -174,26 +166,18 @@ func (e *engine) takeState(ctx context.Context, client rueidis.Client, privateID
 		return nil, err
 	}
 	key := e.options.States + privateID
-	for attempt := 0; ; attempt++ {
-		text, err := client.Do(ctx, client.B().Eval().Script(takeOwn).Numkeys(1).Key(key).Arg(owner, owner[:ownStart]).Build()).ToString()
-		switch {
-		case err == nil:
-			state, err := readState(text, privateID)
-			if err == nil && text[:ownStart] != owner[:ownStart] {
-				err = e.replace(ctx, client, key, state)
-			}
-			return state, err
-		case !rueidis.IsRedisNil(err):
-			return nil, fmt.Errorf("redis: %w", err)
-		case attempt >= int(lateSave/lateLook):
-			return nil, fmt.Errorf("%w: nothing is saved", core.ErrNotRecoverable)
-		}
-		select {
-		case <-time.After(lateLook):
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
+	text, err := client.Do(ctx, client.B().Eval().Script(takeOwn).Numkeys(1).Key(key).Arg(owner, owner[:ownStart]).Build()).ToString()
+	switch {
+	case rueidis.IsRedisNil(err):
+		return nil, fmt.Errorf("%w: nothing is saved", core.ErrNotRecoverable)
+	case err != nil:
+		return nil, fmt.Errorf("redis: %w", err)
 	}
+	state, err := readState(text, privateID)
+	if err == nil && text[:ownStart] != owner[:ownStart] {
+		err = e.replace(ctx, client, key, state)
+	}
+	return state, err
 }
 
 // replace saves what a server of Node has saved as if this one had.
